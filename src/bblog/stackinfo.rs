@@ -1,0 +1,49 @@
+//! The 104 stack specific bytes of a record.
+
+use crate::format::{Dialect, Order};
+
+/// Bytes of `tlb_stackinfo`, in every version and ABI.
+pub const STACKINFO_LEN: usize = 104;
+
+/// The stack specific bytes, through the view that nearly all events use.
+#[derive(Clone, Copy, Debug)]
+pub struct StackInfo<'a> {
+    bytes: &'a [u8],
+    order: Order,
+}
+
+impl<'a> StackInfo<'a> {
+    pub(super) fn of_record(record: &'a [u8], dialect: &Dialect) -> Option<StackInfo<'a>> {
+        let start = usize::from(dialect.record_slots.stackinfo.offset);
+        Some(StackInfo {
+            bytes: record.get(start..start + STACKINFO_LEN)?,
+            order: dialect.order,
+        })
+    }
+
+    /// All 104 bytes, in the machine's byte order.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// An unsigned cell of `size` bytes at `offset` from the start of the
+    /// union; 0 past its end.
+    pub fn cell(&self, offset: usize, size: usize) -> u64 {
+        self.order.read(self.bytes, offset, size).unwrap_or(0)
+    }
+
+    /// `flex8`: in most events the sub-type.
+    pub fn flex8(&self) -> u8 {
+        self.cell(99, 1) as u8
+    }
+
+    /// `bbr_state`: 1 to 5 in BBR's records, 0 in RACK's.
+    pub fn bbr_state(&self) -> u8 {
+        self.cell(94, 1) as u8
+    }
+
+    /// `inflight`, bytes.
+    pub fn inflight(&self) -> u32 {
+        self.cell(32, 4) as u32
+    }
+}

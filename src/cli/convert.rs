@@ -1,0 +1,142 @@
+//! `tcplog convert`: records become pcapng.
+
+use super::Status;
+use super::args::{self, Common, Inputs, Meaning};
+use super::drive::{Drive, SinkConsumer};
+use crate::format::Formats;
+use crate::output::Sink;
+use crate::output::files::Output;
+use crate::output::pcapng::{CompatSink, MergeSink, Options, PcapngSink, SplitSink};
+use crate::output::stream::{Form, StreamSink};
+use crate::select::Split;
+use anyhow::{Context, anyhow};
+use clap::{Args, ValueEnum};
+use std::path::{Path, PathBuf};
+
+/// Writes records as pcapng.
+///
+/// Records with a TCP header become packets, the others event blocks; each
+/// carries the state of the stack and a comment in words. With -o everything
+/// goes into one file, a section for each message and stack change, in input
+/// order. With -D each log ID gets a file of its own.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("destination").required(true).args(["output", "directory"]))]
+pub struct Convert {
+    #[command(flatten)]
+    inputs: Inputs,
+    /// Write everything to this file; `-` is standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Write one file per group into this directory
+    #[arg(short = 'D', long, value_name = "DIR")]
+    directory: Option<PathBuf>,
+    /// What makes a group: log-id, connection or message
+    #[arg(long, value_name = "GROUP", requires = "directory", default_value = "log-id")]
+    split: Split,
+    /// One section with all records in time order, one interface per connection
+    #[arg(long, conflicts_with = "directory")]
+    merge: bool,
+    /// Leave the comments out
+    #[arg(long)]
+    no_comments: bool,
+    /// Write byte for byte the files and index of another program
+    #[arg(long, value_name = "PROGRAM", requires = "directory", conflicts_with = "split")]
+    compat: Option<Compat>,
+    /// Form of the output
+    #[arg(long, value_name = "FORM", default_value = "pcapng", conflicts_with_all = ["directory", "merge"])]
+    format: FormArg,
+    /// Time of writing to put into the file, Unix seconds [default: SOURCE_DATE_EPOCH, else now]
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
+    dumptime: Option<i64>,
+    #[command(flatten)]
+    meaning: Meaning,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Compat {
+    #[value(name = "tcplog_dumper")]
+    TcplogDumper,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FormArg {
+    /// pcapng, for Wireshark
+    Pcapng,
+    /// What /dev/tcp_log hands out
+    Stream,
+}
+
+impl Convert {
+    pub fn run(&self, common: &Common) -> anyhow::Result<Status> {
+        let formats = common.load_formats()?;
+        let options = Options {
+            comments: !self.no_comments && self.compat.is_none(),
+            compat: self.compat.is_some(),
+            dumptime: args::dumptime(self.dumptime)?,
+            release: self.meaning.release,
+            stacks: self.meaning.stacks(),
+        };
+        let drive = Drive::new(common, &self.inputs, formats, &options.stacks)?;
+        match (&self.output, &self.directory) {
+            (Some(path), _) => self.to_file(path, drive, options, formats),
+            (None, Some(dir)) => self.to_directory(dir, drive, options, formats),
+            (None, None) => Err(anyhow!("give -o FILE or -D DIR")),
+        }
+    }
+
+    fn to_file(
+        &self,
+        path: &Path,
+        mut drive: Drive<'_>,
+        options: Options,
+        formats: &'static Formats,
+    ) -> anyhow::Result<Status> {
+        args::refuse_terminal(path, "the output")?;
+        let live = drive.live();
+        let output = Output::create(path, live).with_context(|| path.display().to_string())?;
+        let written = || format!("writing {}", path.display());
+        let output = if self.format == FormArg::Stream {
+            run(&mut drive, StreamSink::new(Form::Stream, output), written)?.into_inner()
+        } else if self.merge {
+            let sink = MergeSink::new(options, formats, output).context("temporary file")?;
+            run(&mut drive, sink, written)?.into_inner()
+        } else {
+            run(&mut drive, PcapngSink::new(options, formats, output), written)?.into_inner()
+        };
+        if drive.outcome.opened > 0 {
+            output.finish().with_context(written)?;
+        }
+        Ok(drive.status())
+    }
+
+    fn to_directory(
+        &self,
+        dir: &Path,
+        mut drive: Drive<'_>,
+        options: Options,
+        formats: &'static Formats,
+    ) -> anyhow::Result<Status> {
+        std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+        let written = || format!("writing into {}", dir.display());
+        let dir = dir.to_owned();
+        if self.compat.is_some() {
+            run(&mut drive, CompatSink::new(options, formats, dir.clone()), written)?;
+        } else {
+            let sink = SplitSink::new(options, formats, dir.clone(), self.split);
+            run(&mut drive, sink, written)?;
+        }
+        Ok(drive.status())
+    }
+}
+
+/// Drives everything into `sink`, and finishes it.
+fn run<S: Sink>(
+    drive: &mut Drive<'_>,
+    sink: S,
+    context: impl Fn() -> String,
+) -> anyhow::Result<S> {
+    let mut consumer = SinkConsumer { sink };
+    drive.run(&mut consumer).with_context(&context)?;
+    consumer.sink.finish().with_context(&context)?;
+    Ok(consumer.sink)
+}

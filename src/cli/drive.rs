@@ -1,0 +1,289 @@
+//! From inputs to a consumer: opens, reads ahead, selects, reports damage.
+
+use super::Status;
+use super::args::{Common, Inputs};
+use super::progress::Progress;
+use crate::format::Formats;
+use crate::input::{self, Batch, Bytes, InputError, InputFormat, Reader};
+use crate::output::Sink;
+use crate::output::escape::Escaped;
+use crate::output::stacks::StackNames;
+use crate::select::{Picked, Picker};
+use anyhow::anyhow;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A batch, and what was picked of each of its pieces.
+#[derive(Default)]
+pub struct Job {
+    pub batch: Batch,
+    pub picks: Vec<Picked>,
+}
+
+/// What an input turned out to be.
+pub struct Source<'a> {
+    pub name: &'a str,
+    pub format: InputFormat,
+    pub compression: Option<crate::input::detect::Compression>,
+    pub live: bool,
+}
+
+/// Takes what was picked, batch after batch.
+pub trait Consumer {
+    /// A new input begins.
+    fn source(&mut self, source: &Source<'_>) -> anyhow::Result<()>;
+    /// The next batch; the job may be handed back for reuse.
+    fn batch(&mut self, job: Job) -> anyhow::Result<Option<Job>>;
+    /// What was taken is to be readable by others now.
+    fn flush(&mut self) -> anyhow::Result<()>;
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Damaged places.
+    pub damaged: u64,
+    /// Inputs that could not be read.
+    pub failed: u64,
+    /// Inputs that could.
+    pub opened: u64,
+    /// Something was picked.
+    pub any: bool,
+}
+
+/// Batches that are read ahead of the consumer.
+const AHEAD: usize = 4;
+
+/// Reads inputs and gives them to a consumer.
+pub struct Drive<'a> {
+    common: &'a Common,
+    inputs: &'a Inputs,
+    formats: &'static Formats,
+    picker: Picker,
+    stop: Arc<AtomicBool>,
+    pub outcome: Outcome,
+}
+
+impl<'a> Drive<'a> {
+    pub fn new(
+        common: &'a Common,
+        inputs: &'a Inputs,
+        formats: &'static Formats,
+        stacks: &StackNames,
+    ) -> anyhow::Result<Drive<'a>> {
+        let select = inputs.selection.select(formats)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            // The second signal ends the process at once.
+            signal_hook::flag::register_conditional_default(signal, Arc::clone(&stop))?;
+            signal_hook::flag::register(signal, Arc::clone(&stop))?;
+        }
+        Ok(Drive {
+            common,
+            inputs,
+            formats,
+            picker: Picker::new(select, stacks.by_id()),
+            stop,
+            outcome: Outcome::default(),
+        })
+    }
+
+    /// True if an input among these may still be growing.
+    pub fn live(&self) -> bool {
+        let live = |path: &Path| {
+            use std::os::unix::fs::FileTypeExt;
+            if path.as_os_str() == "-" {
+                // Standard input may be a redirected file.
+                return Bytes::open(path).is_ok_and(|bytes| bytes.live);
+            }
+            std::fs::metadata(path).is_ok_and(|meta| {
+                let kind = meta.file_type();
+                kind.is_char_device() || kind.is_fifo() || kind.is_socket()
+            })
+        };
+        self.inputs.inputs.iter().any(|path| live(path))
+    }
+
+    /// Reads every input.
+    pub fn run(&mut self, consumer: &mut dyn Consumer) -> anyhow::Result<()> {
+        let inputs = self.inputs;
+        for path in &inputs.inputs {
+            match self.input(path, consumer) {
+                Ok(()) => {}
+                Err(e) if e.is::<InputError>() => {
+                    self.outcome.failed += 1;
+                    eprintln!("tcplog: {}", Escaped(format!("{e:#}").as_bytes()));
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    fn input(&mut self, path: &Path, consumer: &mut dyn Consumer) -> anyhow::Result<()> {
+        let mut bytes = Bytes::open(path)?;
+        bytes.stop_on(Arc::clone(&self.stop));
+        let reader = input::open(bytes, self.inputs.input_format.0, self.formats)?;
+        self.outcome.opened += 1;
+        consumer.source(&Source {
+            name: &reader.name,
+            format: reader.format,
+            compression: reader.compression,
+            live: reader.live,
+        })?;
+        let mut progress = Progress::new(self.common, &reader.name, reader.size);
+        if self.common.threads() == 1 || reader.live {
+            self.inline(reader, consumer, &mut progress)
+        } else {
+            self.ahead(reader, consumer, &mut progress)
+        }
+    }
+
+    fn inline(
+        &mut self,
+        mut reader: Reader<'_>,
+        consumer: &mut dyn Consumer,
+        progress: &mut Progress,
+    ) -> anyhow::Result<()> {
+        let mut job = Job::default();
+        while reader.next_batch(&mut job.batch)? {
+            self.check_interrupt(reader.live)?;
+            let name = reader.name.clone();
+            job = self.job(job, &name, consumer, progress)?;
+            if reader.live {
+                consumer.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The reader works in a thread of its own.
+    fn ahead(
+        &mut self,
+        mut reader: Reader<'_>,
+        consumer: &mut dyn Consumer,
+        progress: &mut Progress,
+    ) -> anyhow::Result<()> {
+        let name = reader.name.clone();
+        let (full, filled): (Sender<Job>, Receiver<Job>) = bounded(AHEAD);
+        let (back, empty): (Sender<Job>, Receiver<Job>) = bounded(2 * AHEAD);
+        std::thread::scope(|scope| {
+            let reading = scope.spawn(move || -> Result<(), InputError> {
+                loop {
+                    let mut job = empty.try_recv().unwrap_or_default();
+                    // The consumer is gone once it has failed.
+                    if !reader.next_batch(&mut job.batch)? || full.send(job).is_err() {
+                        return Ok(());
+                    }
+                }
+            });
+            let mut taken = Ok(());
+            for job in &filled {
+                taken = self
+                    .check_interrupt(false)
+                    .and_then(|()| self.job(job, &name, consumer, progress))
+                    .map(|job| {
+                        let _ = back.try_send(job);
+                    });
+                if taken.is_err() {
+                    break;
+                }
+            }
+            drop(filled);
+            let read = reading
+                .join()
+                .map_err(|_| anyhow!("the reading thread failed"))?;
+            taken?;
+            Ok(read?)
+        })
+    }
+
+    fn check_interrupt(&self, live: bool) -> anyhow::Result<()> {
+        // A live input simply ends; half a file would pass for a whole one.
+        if !live && self.stop.load(Ordering::Relaxed) {
+            return Err(anyhow!("interrupted; nothing unfinished is left behind"));
+        }
+        Ok(())
+    }
+
+    fn job(
+        &mut self,
+        mut job: Job,
+        name: &str,
+        consumer: &mut dyn Consumer,
+        progress: &mut Progress,
+    ) -> anyhow::Result<Job> {
+        for damage in &job.batch.damage {
+            self.outcome.damaged += 1;
+            if !self.common.quiet {
+                let line = format!("tcplog: {name}: {damage}");
+                progress.line(&Escaped(line.as_bytes()).to_string());
+            }
+        }
+        progress.at(job.batch.position);
+        let mut count = 0;
+        for message in job.batch.messages() {
+            if job.picks.len() == count {
+                job.picks.push(Picked::default());
+            }
+            if let Some(picked) = job.picks.get_mut(count) {
+                self.picker.pick(&message, picked);
+                self.outcome.any |= !picked.is_empty();
+            }
+            count += 1;
+        }
+        job.picks.truncate(count);
+        Ok(consumer.batch(job)?.unwrap_or_default())
+    }
+
+    /// The status that the outcome amounts to; says what nothing else said.
+    pub fn status(&self) -> Status {
+        let outcome = &self.outcome;
+        if outcome.failed > 0 {
+            return Status::Failed;
+        }
+        if !outcome.any && !self.common.quiet {
+            if self.inputs.selection.is_everything() {
+                eprintln!("tcplog: no records in the input");
+            } else {
+                eprintln!("tcplog: nothing matches the selection");
+            }
+        }
+        match (outcome.damaged > 0, outcome.any) {
+            (true, _) if self.common.strict => Status::Failed,
+            (false, true) => Status::Done,
+            _ => Status::Partial,
+        }
+    }
+}
+
+/// Feeds any sink.
+pub struct SinkConsumer<S> {
+    pub sink: S,
+}
+
+impl<S: Sink> Consumer for SinkConsumer<S> {
+    fn source(&mut self, source: &Source<'_>) -> anyhow::Result<()> {
+        self.sink.source(source.name);
+        Ok(())
+    }
+
+    fn batch(&mut self, job: Job) -> anyhow::Result<Option<Job>> {
+        pieces(&mut self.sink, &job)?;
+        Ok(Some(job))
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        Ok(self.sink.flush()?)
+    }
+}
+
+fn pieces(sink: &mut impl Sink, job: &Job) -> io::Result<()> {
+    for (message, picked) in job.batch.messages().zip(&job.picks) {
+        sink.piece(&message, picked)?;
+    }
+    Ok(())
+}

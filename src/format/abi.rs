@@ -1,0 +1,125 @@
+//! The ABI rule: sizes and alignments of C types on the machine that logged.
+
+use std::fmt;
+
+/// Byte order of the machine that logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Order {
+    Little,
+    Big,
+}
+
+/// Data model of the machine that logged.
+///
+/// Three are enough for every FreeBSD platform: they differ in `long`, in
+/// `time_t`, and in how a 64-bit integer is aligned inside a structure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Abi {
+    /// amd64, arm64, riscv64, powerpc64: everything 64 bits wide.
+    Lp64,
+    /// i386: 32-bit `time_t`, and 64-bit integers aligned to 4.
+    I386,
+    /// armv7, powerpc: 32-bit `long`, 64-bit `time_t`, 64-bit integers aligned to 8.
+    Ilp32Time64,
+}
+
+impl Abi {
+    pub const ALL: [Abi; 3] = [Abi::Lp64, Abi::I386, Abi::Ilp32Time64];
+
+    /// Size of `time_t` in bytes.
+    pub fn time_t(self) -> usize {
+        match self {
+            Abi::I386 => 4,
+            Abi::Lp64 | Abi::Ilp32Time64 => 8,
+        }
+    }
+
+    /// Size of `long`, which is also that of `suseconds_t` and of a pointer.
+    pub fn long(self) -> usize {
+        match self {
+            Abi::Lp64 => 8,
+            Abi::I386 | Abi::Ilp32Time64 => 4,
+        }
+    }
+
+    /// Alignment inside a structure of an integer of `size` bytes.
+    pub fn align(self, size: usize) -> usize {
+        match self {
+            Abi::I386 => size.min(4),
+            Abi::Lp64 | Abi::Ilp32Time64 => size,
+        }
+    }
+
+    /// The name used on the command line and in listings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Abi::Lp64 => "lp64",
+            Abi::I386 => "i386",
+            Abi::Ilp32Time64 => "ilp32-time64",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Abi> {
+        Abi::ALL.into_iter().find(|abi| abi.name() == name)
+    }
+}
+
+impl fmt::Display for Abi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Order {
+    pub const ALL: [Order; 2] = [Order::Little, Order::Big];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Order::Little => "little",
+            Order::Big => "big",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Order> {
+        Order::ALL.into_iter().find(|order| order.name() == name)
+    }
+
+    /// Reads an unsigned integer of 1, 2, 4 or 8 bytes; `None` past the end.
+    pub fn read(self, bytes: &[u8], offset: usize, size: usize) -> Option<u64> {
+        let field = bytes.get(offset..offset.checked_add(size)?)?;
+        let mut wide = [0u8; 8];
+        Some(match self {
+            Order::Little => {
+                wide.get_mut(..size)?.copy_from_slice(field);
+                u64::from_le_bytes(wide)
+            }
+            Order::Big => {
+                wide.get_mut(8usize.checked_sub(size)?..)?
+                    .copy_from_slice(field);
+                u64::from_be_bytes(wide)
+            }
+        })
+    }
+
+    /// Writes the low `size` bytes of `value`, at most 8; false past the end.
+    pub fn write(self, bytes: &mut [u8], offset: usize, size: usize, value: u64) -> bool {
+        let Some(field) = offset
+            .checked_add(size)
+            .filter(|_| size <= 8)
+            .and_then(|end| bytes.get_mut(offset..end))
+        else {
+            return false;
+        };
+        match self {
+            Order::Little => field.copy_from_slice(&value.to_le_bytes()[..size]),
+            Order::Big => field.copy_from_slice(&value.to_be_bytes()[8 - size..]),
+        }
+        true
+    }
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,320 @@
+//! What a kernel writes, as data: layouts, events, flag bits and code tables.
+//!
+//! Everything stands in `formats/*.toml`, embedded in the binary; a directory
+//! given at run time adds to it or overrides it. [`Formats`] is the loaded
+//! whole.
+
+pub mod abi;
+pub mod dialect;
+pub mod layout;
+pub mod listing;
+pub mod release;
+pub mod table;
+
+pub use abi::{Abi, Order};
+pub use dialect::Dialect;
+pub use release::{Release, ReleaseRange};
+pub use table::{BitTable, CodeTable, Event, EventId};
+
+use layout::{Scope, Struct, Union};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+/// Event flag: the receive buffer fields are valid.
+pub const RXBUF: u16 = 0x01;
+/// Event flag: the send buffer fields are valid.
+pub const TXBUF: u16 = 0x02;
+/// Event flag: the TCP header and its options are valid.
+pub const HDR: u16 = 0x04;
+/// Event flag: the verbose part follows the record.
+pub const VERBOSE: u16 = 0x08;
+/// Event flag: the stack specific bytes are valid.
+pub const STACKINFO: u16 = 0x10;
+
+const EMBEDDED: &[(&str, &str)] = &[
+    ("stackinfo.toml", include_str!("../../formats/stackinfo.toml")),
+    ("v6.toml", include_str!("../../formats/v6.toml")),
+    ("v7.toml", include_str!("../../formats/v7.toml")),
+    ("v8.toml", include_str!("../../formats/v8.toml")),
+    ("v9.toml", include_str!("../../formats/v9.toml")),
+    ("events.toml", include_str!("../../formats/events.toml")),
+    ("flags.toml", include_str!("../../formats/flags.toml")),
+    ("codes.toml", include_str!("../../formats/codes.toml")),
+];
+
+/// Why format files could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum FormatError {
+    #[error("{}: {source}", path.display())]
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("{}: {source}", path.display())]
+    Parse {
+        path: PathBuf,
+        source: Box<toml::de::Error>,
+    },
+    #[error("{}: {source}", path.display())]
+    Layout {
+        path: PathBuf,
+        source: layout::LayoutError,
+    },
+    #[error("{}: {what}", path.display())]
+    Content { path: PathBuf, what: String },
+}
+
+/// One format file; every part is optional.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    version: Option<u32>,
+    releases: Option<String>,
+    status: Option<String>,
+    header: Option<StructRef>,
+    record: Option<StructRef>,
+    #[serde(default, rename = "struct")]
+    structs: Vec<Struct>,
+    #[serde(default, rename = "union")]
+    unions: Vec<Union>,
+    #[serde(default, rename = "event")]
+    events: Vec<Event>,
+    #[serde(default)]
+    bits: Vec<BitTable>,
+    #[serde(default)]
+    codes: Vec<CodeTable>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StructRef {
+    #[serde(rename = "struct")]
+    name: String,
+}
+
+/// A record version that this build knows.
+#[derive(Clone, Debug)]
+pub struct Version {
+    /// `TCP_LOG_BUF_VER`.
+    pub number: u32,
+    /// Releases that write it, in words.
+    pub releases: String,
+    /// How well the layout is known, in words.
+    pub status: String,
+}
+
+/// All formats: those of this build and those of a directory.
+#[derive(Clone, Debug)]
+pub struct Formats {
+    pub versions: Vec<Version>,
+    pub dialects: Vec<Arc<Dialect>>,
+    pub events: table::Events,
+    pub bits: Vec<BitTable>,
+    pub codes: Vec<CodeTable>,
+    /// Where in `codes` the TCP states stand: they are looked up per record.
+    states: Option<usize>,
+}
+
+impl Formats {
+    /// The formats embedded in this build.
+    pub fn builtin() -> &'static Formats {
+        static BUILTIN: OnceLock<Formats> = OnceLock::new();
+        BUILTIN.get_or_init(|| {
+            Formats::load(None).expect("the embedded format files are tested to load")
+        })
+    }
+
+    /// The embedded formats, with those of the `*.toml` files in `dir` added.
+    /// A version, event, table or code given there replaces the embedded one.
+    pub fn load(dir: Option<&Path>) -> Result<Formats, FormatError> {
+        let mut files = Vec::new();
+        for (name, text) in EMBEDDED {
+            files.push(parse(Path::new(name), text)?);
+        }
+        if let Some(dir) = dir {
+            let read = |source| FormatError::Read {
+                path: dir.to_owned(),
+                source,
+            };
+            let mut paths = Vec::new();
+            for entry in std::fs::read_dir(dir).map_err(read)? {
+                let path = entry.map_err(read)?.path();
+                if path.extension().is_some_and(|e| e == "toml") {
+                    paths.push(path);
+                }
+            }
+            paths.sort();
+            if paths.is_empty() {
+                return Err(FormatError::Content {
+                    path: dir.to_owned(),
+                    what: "no *.toml file in this directory".to_owned(),
+                });
+            }
+            for path in paths {
+                let text = std::fs::read_to_string(&path).map_err(|source| FormatError::Read {
+                    path: path.clone(),
+                    source,
+                })?;
+                files.push(parse(&path, &text)?);
+            }
+        }
+        Formats::assemble(files)
+    }
+
+    fn assemble(files: Vec<(PathBuf, File)>) -> Result<Formats, FormatError> {
+        let mut formats = Formats {
+            versions: Vec::new(),
+            dialects: Vec::new(),
+            events: table::Events::default(),
+            bits: Vec::new(),
+            codes: Vec::new(),
+            states: None,
+        };
+        // Structures that are not part of a version serve every version; the
+        // last file that defines a name wins.
+        let shared: (Vec<Struct>, Vec<Union>) = files
+            .iter()
+            .rev()
+            .filter(|(_, file)| file.version.is_none())
+            .fold(Default::default(), |mut all, (_, file)| {
+                all.0.extend(file.structs.iter().cloned());
+                all.1.extend(file.unions.iter().cloned());
+                all
+            });
+        for (path, file) in files.iter().filter(|(_, file)| file.version.is_none()) {
+            check_structs(path, file, &shared)?;
+        }
+        for (path, file) in files {
+            if let Some(number) = file.version {
+                formats.add_version(&path, number, &file, &shared)?;
+            }
+            formats.events.extend(file.events);
+            for table in file.bits {
+                formats.bits.retain(|old| old.name != table.name);
+                formats.bits.push(table);
+            }
+            for table in file.codes {
+                formats.codes.retain(|old| old.name != table.name);
+                formats.codes.push(table);
+            }
+        }
+        formats.versions.sort_by_key(|v| v.number);
+        formats.states = formats.codes.iter().position(|t| t.name == "tcp_states");
+        Ok(formats)
+    }
+
+    fn add_version(
+        &mut self,
+        path: &Path,
+        number: u32,
+        file: &File,
+        shared: &(Vec<Struct>, Vec<Union>),
+    ) -> Result<(), FormatError> {
+        let content = |what: &str| FormatError::Content {
+            path: path.to_owned(),
+            what: what.to_owned(),
+        };
+        let (Some(header), Some(record)) = (&file.header, &file.record) else {
+            return Err(content("a version needs [header] and [record]"));
+        };
+        if !(1..=255).contains(&number) {
+            return Err(content("version must be 1 to 255"));
+        }
+        let scope = Scope {
+            structs: &[&file.structs, &shared.0],
+            unions: &[&file.unions, &shared.1],
+        };
+        self.versions.retain(|v| v.number != number);
+        self.dialects.retain(|d| d.version != number);
+        self.versions.push(Version {
+            number,
+            releases: file.releases.clone().unwrap_or_default(),
+            status: file.status.clone().unwrap_or_default(),
+        });
+        for abi in Abi::ALL {
+            let lay = |name: &str| {
+                layout::layout(scope, name, abi).map_err(|source| FormatError::Layout {
+                    path: path.to_owned(),
+                    source,
+                })
+            };
+            let (header, record) = (lay(&header.name)?, lay(&record.name)?);
+            let verbose = lay("tcp_log_verbose")?;
+            for order in Order::ALL {
+                let dialect = Dialect::new(
+                    number,
+                    abi,
+                    order,
+                    header.clone(),
+                    record.clone(),
+                    verbose.clone(),
+                );
+                dialect.check().map_err(content)?;
+                self.dialects.push(Arc::new(dialect));
+            }
+        }
+        Ok(())
+    }
+
+    /// The dialect of `version` under `abi` in `order`.
+    pub fn dialect(&self, version: u32, abi: Abi, order: Order) -> Option<&Arc<Dialect>> {
+        self.dialects
+            .iter()
+            .find(|d| d.version == version && d.abi == abi && d.order == order)
+    }
+
+    /// The layout of pcapng's private options: version 9, LP64, little endian,
+    /// as embedded; a directory cannot change what Wireshark expects.
+    pub fn canonical() -> &'static Arc<Dialect> {
+        Formats::builtin()
+            .dialect(9, Abi::Lp64, Order::Little)
+            .expect("version 9 is embedded")
+    }
+
+    /// The name of a TCP state.
+    #[inline]
+    pub fn state_name(&self, state: i32, release: Release) -> Option<&str> {
+        self.codes.get(self.states?)?.get(i64::from(state), release)
+    }
+
+    /// The flag bits of the field `name`.
+    pub fn bits(&self, name: &str) -> Option<&BitTable> {
+        self.bits.iter().find(|t| t.name == name)
+    }
+
+    /// The code table `name`.
+    pub fn codes(&self, name: &str) -> Option<&CodeTable> {
+        self.codes.iter().find(|t| t.name == name)
+    }
+}
+
+/// Lays out the structures of a file that is no version, so that a mistake in
+/// them is reported for this file and not for the first version that uses it.
+fn check_structs(
+    path: &Path,
+    file: &File,
+    shared: &(Vec<Struct>, Vec<Union>),
+) -> Result<(), FormatError> {
+    let scope = Scope {
+        structs: &[&file.structs, &shared.0],
+        unions: &[&file.unions, &shared.1],
+    };
+    for declared in &file.structs {
+        for abi in Abi::ALL {
+            layout::layout(scope, &declared.name, abi).map_err(|source| FormatError::Layout {
+                path: path.to_owned(),
+                source,
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn parse(path: &Path, text: &str) -> Result<(PathBuf, File), FormatError> {
+    let file = toml::from_str(text).map_err(|source| FormatError::Parse {
+        path: path.to_owned(),
+        source: Box::new(source),
+    })?;
+    Ok((path.to_owned(), file))
+}

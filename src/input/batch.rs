@@ -1,0 +1,76 @@
+//! A buffer of input that owns its bytes, and the pieces of messages in it.
+
+use super::damage::Damage;
+use super::pcapng::Block;
+use crate::bblog::{Header, Known, Message};
+use crate::format::Dialect;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Pieces of consecutive messages, in input order.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Input bytes that the pieces point into.
+    pub(super) data: Vec<u8>,
+    /// Headers that are not in `data`: of messages that began in an earlier
+    /// batch, or that were made for records without one.
+    pub(super) headers: Vec<u8>,
+    pub(super) pieces: Vec<Piece>,
+    /// Of pcapng: the input's bytes, and the blocks in them.
+    pub raw: Vec<u8>,
+    pub blocks: Vec<Block>,
+    /// Damage met in this batch, in input order.
+    pub damage: Vec<Damage>,
+    /// Bytes of the input (as stored, so compressed where it is) read so far.
+    pub position: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Piece {
+    pub dialect: Arc<Dialect>,
+    /// True: `header` points into `headers`.
+    pub header_apart: bool,
+    pub header: Range<usize>,
+    pub records: Range<usize>,
+    pub known: Known,
+    pub first: bool,
+    pub last: bool,
+    pub offset: u64,
+    pub stack_name: Option<Arc<str>>,
+}
+
+impl Batch {
+    /// The pieces, in input order.
+    pub fn messages(&self) -> impl Iterator<Item = Message<'_>> {
+        self.pieces.iter().filter_map(|piece| {
+            let home = if piece.header_apart {
+                &self.headers
+            } else {
+                &self.data
+            };
+            Some(Message {
+                header: Header::new(home.get(piece.header.clone())?, &piece.dialect)?,
+                records: self.data.get(piece.records.clone())?,
+                known: piece.known,
+                first: piece.first,
+                last: piece.last,
+                offset: piece.offset,
+                stack_name: piece.stack_name.as_ref(),
+            })
+        })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty() && self.damage.is_empty()
+    }
+
+    /// Makes the batch empty and keeps its memory.
+    pub fn clear(&mut self) {
+        self.data.clear();
+        self.headers.clear();
+        self.raw.clear();
+        self.blocks.clear();
+        self.pieces.clear();
+        self.damage.clear();
+    }
+}

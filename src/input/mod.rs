@@ -1,0 +1,38 @@
+//! Bytes become messages: opening, decompression, recognition and framing.
+//!
+//! [`open`] gives a [`Reader`], whatever the kind of the input. It hands out
+//! [`Batch`]es: a buffer that owns its bytes and knows the pieces of messages
+//! in it, so that batches can travel between threads while records are never
+//! copied one by one.
+
+pub mod batch;
+pub mod bytes;
+pub mod damage;
+pub mod detect;
+pub mod logbuf;
+pub mod pcapng;
+pub mod reader;
+pub mod stream;
+
+pub use batch::Batch;
+pub use bytes::Bytes;
+pub use damage::Damage;
+pub use detect::InputFormat;
+pub use reader::{Reader, open};
+
+use std::io;
+
+/// Why an input cannot be read at all.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    #[error("{name}: {source}")]
+    Open { name: String, source: io::Error },
+    #[error("{name}: read failed at byte {offset}: {source}")]
+    Read {
+        name: String,
+        offset: u64,
+        source: io::Error,
+    },
+    #[error("{name}: not black box data: {why}")]
+    Unknown { name: String, why: String },
+}

@@ -1,0 +1,309 @@
+//! One input, whatever its kind: opens, decompresses, recognises, and hands
+//! out batches.
+
+use super::batch::Batch;
+use super::bytes::Bytes;
+use super::damage::Damage;
+use super::detect::{self, Compression, InputFormat, PCAPNG_MAGIC};
+use super::logbuf::LogbufFramer;
+use super::pcapng::PcapngFramer;
+use super::stream::Framer;
+use super::InputError;
+use crate::format::Formats;
+use std::io::{self, Cursor, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bytes per batch: small enough to stay in the cache between the read, the
+/// walk and the sink, large enough that a system call costs nothing.
+pub const BATCH: usize = 256 * 1024;
+
+/// A window that makes no progress grows up to this; pcapng blocks may be
+/// large, records never are.
+const MAX_WINDOW: usize = 16 * 1024 * 1024;
+
+/// Bytes to look at before the kind of an input is decided.
+const HEAD: usize = 64 * 1024;
+
+enum Framing<'f> {
+    Stream(Framer<'f>),
+    Logbuf(LogbufFramer),
+    Pcapng(Box<PcapngFramer<'f>>),
+}
+
+/// An input that hands out batches of messages.
+pub struct Reader<'f> {
+    /// What to call it in messages.
+    pub name: String,
+    pub format: InputFormat,
+    pub compression: Option<Compression>,
+    /// Data may arrive later; whoever writes should flush at message ends.
+    pub live: bool,
+    /// Stored bytes in all, where known.
+    pub size: Option<u64>,
+    position: Arc<AtomicU64>,
+    source: Box<dyn Read + Send>,
+    framing: Framing<'f>,
+    /// Input not yet framed.
+    rest: Vec<u8>,
+    /// Offset in the (decompressed) input of `rest`.
+    base: u64,
+    eof: bool,
+    done: bool,
+    late: Option<Damage>,
+}
+
+/// Recognises the kind of `bytes` and prepares to read it.
+///
+/// `format` overrides the recognition. An empty input is an empty stream.
+pub fn open<'f>(
+    mut bytes: Bytes,
+    format: Option<InputFormat>,
+    formats: &'f Formats,
+) -> Result<Reader<'f>, InputError> {
+    let name = bytes.name.clone();
+    let (live, size, position) = (bytes.live, bytes.size, bytes.counter());
+    let read_error = |source, offset| InputError::Read {
+        name: name.clone(),
+        offset,
+        source,
+    };
+    // Six bytes tell a compression; what follows is read through it.
+    let mut head = Vec::new();
+    let mut eof = fill(&mut bytes, &mut head, 6).map_err(|e| read_error(e, 0))?;
+    let compression = detect::compression(&head);
+    let mut source: Box<dyn Read + Send> = match compression {
+        None => Box::new(bytes),
+        Some(kind) => {
+            let stored = Cursor::new(std::mem::take(&mut head)).chain(bytes);
+            eof = false;
+            decoder(kind, stored).map_err(|e| read_error(e, 0))?
+        }
+    };
+    // A live input is recognised by the first bytes of its first message; to
+    // wait for more would be to wait for the next one.
+    let told = |head: &[u8]| {
+        detect::version_and_order(head).is_some() || head.starts_with(&PCAPNG_MAGIC)
+    };
+    if live && !eof {
+        eof = fill(source.as_mut(), &mut head, 16).map_err(|e| read_error(e, 0))?;
+    }
+    let wanted = if live && told(&head) { 0 } else { HEAD };
+    let mut late = None;
+    if !eof {
+        match fill(source.as_mut(), &mut head, wanted) {
+            Ok(end) => eof = end,
+            Err(e) if compression.is_some() => {
+                late = Some(decompression_damage(head.len() as u64, &e));
+                eof = true;
+            }
+            Err(e) => return Err(read_error(e, head.len() as u64)),
+        }
+    }
+    let format = match format {
+        Some(format) => format,
+        None => recognise(&head, eof, formats).map_err(|why| InputError::Unknown {
+            name: name.clone(),
+            why,
+        })?,
+    };
+    let framing = match format {
+        InputFormat::Stream => Framing::Stream(Framer::new(formats)),
+        InputFormat::Pcapng => Framing::Pcapng(Box::new(PcapngFramer::new(formats))),
+        InputFormat::Logbuf => {
+            let dialect = detect::logbuf_dialect(&head, eof, formats)
+                .unwrap_or_else(|| Formats::canonical());
+            Framing::Logbuf(LogbufFramer::new(Arc::clone(dialect)))
+        }
+    };
+    Ok(Reader {
+        name,
+        format,
+        compression,
+        live,
+        size,
+        position,
+        source,
+        framing,
+        rest: head,
+        base: 0,
+        eof,
+        done: false,
+        late,
+    })
+}
+
+/// Decides between stream, bare buffer and pcapng.
+fn recognise(head: &[u8], eof: bool, formats: &Formats) -> Result<InputFormat, String> {
+    if head.is_empty() || detect::version_and_order(head).is_some() {
+        return Ok(InputFormat::Stream);
+    }
+    if head.starts_with(&PCAPNG_MAGIC) {
+        return Ok(InputFormat::Pcapng);
+    }
+    if detect::compression(head).is_some() {
+        return Err("compressed twice".to_owned());
+    }
+    if detect::logbuf_dialect(head, eof, formats).is_some() {
+        return Ok(InputFormat::Logbuf);
+    }
+    // A stream that was cut after a few bytes, or that begins with damage.
+    let cut = head.len() < 8
+        && formats.versions.iter().any(|v| {
+            let mut start = [0; 8];
+            start[0] = v.number as u8;
+            start[4] = 1;
+            let mut big = start;
+            big[..4].reverse();
+            big[4..].reverse();
+            start.starts_with(head) || big.starts_with(head)
+        });
+    if cut || Framer::new(formats).has_message(head) {
+        return Ok(InputFormat::Stream);
+    }
+    let shown: Vec<String> = head.iter().take(8).map(|b| format!("{b:02x}")).collect();
+    Err(format!(
+        "no message header, record or pcapng block in the first {} bytes, which begin {}",
+        head.len(),
+        shown.join(" ")
+    ))
+}
+
+fn decoder(
+    kind: Compression,
+    stored: impl Read + Send + 'static,
+) -> io::Result<Box<dyn Read + Send>> {
+    Ok(match kind {
+        Compression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(stored)),
+        Compression::Xz => {
+            // A bound on what a hostile file may make the decoder allocate.
+            let stream = liblzma::stream::Stream::new_stream_decoder(
+                256 * 1024 * 1024,
+                liblzma::stream::CONCATENATED,
+            )
+            .map_err(io::Error::other)?;
+            Box::new(liblzma::read::XzDecoder::new_stream(stored, stream))
+        }
+        Compression::Zstd => Box::new(zstd::stream::read::Decoder::new(stored)?),
+    })
+}
+
+fn decompression_damage(offset: u64, error: &io::Error) -> Damage {
+    Damage {
+        offset,
+        lost: 0,
+        what: format!("the compressed input is damaged or cut here: {error}"),
+    }
+}
+
+/// Reads until `buf` holds `wanted` bytes; true at the end of the input. What
+/// was read before an error stays in `buf`.
+fn fill(source: &mut dyn Read, buf: &mut Vec<u8>, wanted: usize) -> io::Result<bool> {
+    while buf.len() < wanted {
+        if read_once(source, buf, wanted - buf.len())? == 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn read_once(source: &mut dyn Read, buf: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+    let start = buf.len();
+    buf.resize(start + most, 0);
+    let result = loop {
+        match source.read(&mut buf[start..]) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            other => break other,
+        }
+    };
+    buf.truncate(start + result.as_ref().copied().unwrap_or(0));
+    result
+}
+
+impl Reader<'_> {
+    /// Fills `batch` with the next messages; false when there are no more.
+    ///
+    /// A live input hands out what has arrived as soon as it holds a message.
+    pub fn next_batch(&mut self, batch: &mut Batch) -> Result<bool, InputError> {
+        let mut wanted = BATCH;
+        loop {
+            batch.clear();
+            if self.done {
+                return Ok(false);
+            }
+            std::mem::swap(&mut batch.data, &mut self.rest);
+            self.rest.clear();
+            self.refill(batch, wanted)?;
+            let taken = match &mut self.framing {
+                Framing::Stream(framer) => framer.frame(batch, self.base, self.eof),
+                Framing::Logbuf(framer) => framer.frame(batch, self.base, self.eof),
+                Framing::Pcapng(framer) => framer.frame(batch, self.base, self.eof),
+            };
+            // pcapng replaces the buffer by records; it keeps its own rest.
+            let left = match &mut self.framing {
+                Framing::Pcapng(framer) => framer.take_rest(),
+                _ => {
+                    self.rest.extend_from_slice(batch.data.get(taken..).unwrap_or(&[]));
+                    None
+                }
+            };
+            if let Some(left) = left {
+                self.rest = left;
+            }
+            self.base += taken as u64;
+            batch.position = self.position.load(Ordering::Relaxed);
+            if self.eof {
+                self.done = true;
+                batch.damage.extend(self.late.take());
+                return Ok(true);
+            }
+            if !batch.is_empty() {
+                return Ok(true);
+            }
+            // Nothing was whole in this window: look at a larger one.
+            if taken == 0 {
+                wanted = (wanted * 2).clamp(self.rest.len() + BATCH, MAX_WINDOW);
+            }
+        }
+    }
+
+    fn refill(&mut self, batch: &mut Batch, wanted: usize) -> Result<(), InputError> {
+        while !self.eof && batch.data.len() < wanted {
+            let missing = wanted - batch.data.len();
+            match read_once(self.source.as_mut(), &mut batch.data, missing) {
+                Ok(0) => self.eof = true,
+                Ok(_) if self.live => break,
+                Ok(_) => {}
+                Err(e) if self.compression.is_some() => {
+                    let offset = self.base + batch.data.len() as u64;
+                    self.late = Some(decompression_damage(offset, &e));
+                    self.eof = true;
+                }
+                Err(source) => {
+                    // What was read before the error is good: frame it first,
+                    // and say where reading stopped.
+                    let offset = self.base + batch.data.len() as u64;
+                    if batch.data.is_empty() {
+                        return Err(InputError::Read {
+                            name: self.name.clone(),
+                            offset,
+                            source,
+                        });
+                    }
+                    self.late = Some(Damage {
+                        offset,
+                        lost: 0,
+                        what: format!("reading failed here: {source}"),
+                    });
+                    self.eof = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Stored bytes read so far.
+    pub fn position(&self) -> u64 {
+        self.position.load(Ordering::Relaxed)
+    }
+}

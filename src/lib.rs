@@ -1,0 +1,20 @@
+//! Reading, selecting and writing FreeBSD TCP blackbox (BBLog) records.
+//!
+//! A record walks through this crate in one direction, and each module knows
+//! only the ones before it:
+//!
+//! * [`format`]: what a kernel writes, as data: structure layouts, event
+//!   names, flag bits and code tables, read from `formats/*.toml`;
+//! * [`bblog`]: borrowed views of messages and records over a layout;
+//! * [`input`]: bytes become messages: detection, decompression, framing;
+//! * [`select`]: which records are wanted, and which belong together;
+//! * [`output`]: one sink per form: pcapng, stream, text, JSON, CSV, summary;
+//! * [`cli`]: the command line; it parses, wires the above together, and owns
+//!   no logic.
+
+pub mod bblog;
+pub mod cli;
+pub mod format;
+pub mod input;
+pub mod output;
+pub mod select;

@@ -1,0 +1,30 @@
+//! One sink per form of output.
+//!
+//! A sink takes pieces of messages with what is wanted of them, in input
+//! order, and writes its form. Adding a form adds one file here.
+
+pub mod escape;
+pub mod files;
+pub mod pcapng;
+pub mod stacks;
+pub mod stream;
+pub mod words;
+
+use crate::bblog::Message;
+use crate::select::Picked;
+use std::io;
+
+/// Takes pieces of messages and writes them in some form.
+pub trait Sink {
+    /// A new input begins; `name` is what to call it.
+    fn source(&mut self, _name: &str) {}
+
+    /// One piece, of which `picked` is wanted.
+    fn piece(&mut self, message: &Message<'_>, picked: &Picked) -> io::Result<()>;
+
+    /// Everything taken so far is to be readable by others now.
+    fn flush(&mut self) -> io::Result<()>;
+
+    /// Nothing more comes.
+    fn finish(&mut self) -> io::Result<()>;
+}

@@ -1,0 +1,112 @@
+//! What the comment of each block says.
+
+use crate::bblog::{Message, Record};
+use crate::format::{Formats, Release};
+use crate::output::words;
+use std::io::Write;
+
+/// A section: whose records these are.
+pub fn section(
+    out: &mut Vec<u8>,
+    message: &Message<'_>,
+    stack: Option<&str>,
+    stack_id: u8,
+    continued: bool,
+    skipped_between: u32,
+) {
+    let known = message.known;
+    words::endpoints(out, message);
+    if !known.addresses {
+        out.extend_from_slice(
+            b" (addresses unknown; packets show 192.0.2.1 for the local and 198.51.100.1 for the \
+              foreign one)",
+        );
+    }
+    if known.names {
+        let header = &message.header;
+        match header.log_id() {
+            Some(id) => {
+                out.extend_from_slice(b"; log ID \"");
+                words::untrusted(out, id);
+                out.push(b'"');
+            }
+            None => out.extend_from_slice(b"; no log ID"),
+        }
+        let tag = header.tag();
+        if !tag.is_empty() && tag != b"UNKNOWN" {
+            out.extend_from_slice(b"; tag \"");
+            words::untrusted(out, tag);
+            out.push(b'"');
+        }
+        out.extend_from_slice(b"; reason \"");
+        words::untrusted(out, header.reason());
+        out.push(b'"');
+    }
+    if !known.clock {
+        out.extend_from_slice(b"; boot time unknown, times count from boot");
+    }
+    // Writing to a vector does not fail.
+    let _ = write!(out, "; stack {stack_id}");
+    if let Some(name) = stack {
+        out.push(b' ');
+        words::untrusted(out, name.as_bytes());
+    }
+    if continued {
+        out.extend_from_slice(b"; continues the message of the section before");
+    }
+    if skipped_between > 0 {
+        let _ = write!(
+            out,
+            "; {skipped_between} serial numbers missing since the connection's message before"
+        );
+    }
+}
+
+/// One record: what happened, and the state it left.
+#[inline]
+pub fn record(
+    out: &mut Vec<u8>,
+    message: &Message<'_>,
+    record: &Record<'_>,
+    formats: &Formats,
+    release: Release,
+    name_connection: bool,
+) {
+    words::what_happened(out, record, formats, release);
+    out.extend_from_slice(b"; ");
+    words::sender_state(out, record, formats, release);
+    out.extend_from_slice(b"; serial ");
+    words::number(out, record.sn());
+    let errno = record.errno();
+    if errno > 0 {
+        out.extend_from_slice(b"; errno ");
+        words::number(out, errno);
+    }
+    if let Some(verbose) = record.verbose() {
+        out.extend_from_slice(b"; logged by ");
+        words::untrusted(out, verbose.function);
+        if !verbose.caller.is_empty() {
+            out.extend_from_slice(b" for ");
+            words::untrusted(out, verbose.caller);
+        }
+        out.extend_from_slice(b" line ");
+        words::number(out, verbose.line);
+    }
+    if name_connection {
+        out.extend_from_slice(b"; ");
+        words::endpoints(out, message);
+        if let Some(id) = message.header.log_id() {
+            out.extend_from_slice(b" \"");
+            words::untrusted(out, id);
+            out.push(b'"');
+        }
+    }
+}
+
+/// Missing serial numbers.
+pub fn skipped(out: &mut Vec<u8>, count: u32) {
+    let _ = match count {
+        1 => write!(out, "1 record is missing here"),
+        n => write!(out, "{n} records are missing here"),
+    };
+}

@@ -1,0 +1,420 @@
+//! Pieces of messages become blocks.
+//!
+//! Encoding one piece needs nothing but the piece and what was picked of it,
+//! so pieces may be encoded in any order and by any thread.
+//!
+//! Beyond tcplog_dumper's form: comments, the verbose part (private option 3),
+//! the checksum that the record had (an option of ours), a mark on sections.
+//! Parts of a record whose flag is not set are zero.
+
+use super::block::{self, EVENT, LINKTYPE_NULL, SNAPLEN};
+use super::comment;
+use super::packet::Synthesis;
+use crate::bblog::canonical::{Converter, HEADER_LEN, INFO_LEN};
+use crate::bblog::private::{self, Extra, Mark, PEN};
+use crate::bblog::{Endpoints, Known, Message, Record, TcpHeader};
+use crate::format::{Abi, Dialect, EventId, Formats, Order, Release};
+use crate::output::stacks::StackNames;
+use crate::select::Picked;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// How to write pcapng.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Say in words what each block is.
+    pub comments: bool,
+    /// Byte for byte what tcplog_dumper writes.
+    pub compat: bool,
+    /// DUMPTIME: Unix seconds.
+    pub dumptime: i64,
+    /// Chooses between meanings of one number.
+    pub release: Option<Release>,
+    pub stacks: StackNames,
+}
+
+/// What sections say wrote them.
+const APPLICATION: &str = concat!("tcplog ", env!("CARGO_PKG_VERSION"));
+
+/// Encodes pieces; holds buffers that are reused.
+pub struct Encoder {
+    options: Options,
+    formats: &'static Formats,
+    /// By version, ABI and byte order.
+    converters: Vec<((u32, Abi, Order), Converter)>,
+    body: Vec<u8>,
+    comment: Vec<u8>,
+}
+
+/// What stays the same over the packets of one piece.
+pub(super) struct Context {
+    synthesis: Synthesis,
+    boot_us: i64,
+    release: Release,
+    converter: usize,
+}
+
+impl Encoder {
+    pub fn new(options: Options, formats: &'static Formats) -> Encoder {
+        Encoder {
+            options,
+            formats,
+            converters: Vec::new(),
+            body: Vec::with_capacity(4096),
+            comment: Vec::with_capacity(512),
+        }
+    }
+
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Appends the blocks of one piece to `out`.
+    pub fn piece(&mut self, message: &Message<'_>, picked: &Picked, out: &mut Vec<u8>) {
+        if picked.is_empty() {
+            return;
+        }
+        let context = self.context(message);
+        let mut stack = picked.previous_stack;
+        let mut begun = !picked.begins;
+        if picked.spans.is_empty() {
+            self.section(message, None, picked, false, &context, out);
+            return;
+        }
+        let slot = message.dialect().record_slots.stackid;
+        let order = message.dialect().order;
+        for span in &picked.spans {
+            let bytes = message.records.get(span.records.clone()).unwrap_or(&[]);
+            let mut skipped = span.skipped;
+            for record in crate::bblog::Records::new(bytes, message.dialect()) {
+                let id = slot.read(record.bytes(), order) as u8;
+                if stack != Some(id) {
+                    self.section(message, Some(&record), picked, begun, &context, out);
+                    stack = Some(id);
+                    begun = true;
+                }
+                if skipped > 0 {
+                    self.skipped(skipped, out);
+                    skipped = 0;
+                }
+                self.record(message, &record, &context, out);
+            }
+        }
+    }
+
+    /// Appends the header of a merged section: the first message's boot time
+    /// stands for all. `messages`: an interface each with name and the numbers
+    /// and headers of its messages.
+    pub fn merged_section(
+        &mut self,
+        first: &Message<'_>,
+        stack: Option<(u8, &str)>,
+        text: &str,
+        interfaces: &[(String, Vec<(u32, [u8; HEADER_LEN])>)],
+        out: &mut Vec<u8>,
+    ) {
+        let mut header = [0; HEADER_LEN];
+        let converter = self.converter(first.dialect());
+        self.converters[converter]
+            .1
+            .header(&first.header, first.header.length(), &mut header);
+        self.comment.clear();
+        self.comment.extend_from_slice(text.as_bytes());
+        let mark = Mark {
+            continued: false,
+            merged: true,
+            known: first.known,
+        };
+        let (id, name) = stack.unwrap_or((0, "unknown"));
+        self.section_header(&header, id, name.as_bytes(), Some(mark), out);
+        for (name, messages) in interfaces {
+            self.interface_start();
+            block_name(&mut self.body, name);
+            for (number, header) in messages {
+                private::put_extra(&mut self.body, Extra::Message(*number, header));
+            }
+            block::end_options(&mut self.body);
+            block::put(out, block::INTERFACE, &self.body);
+        }
+    }
+
+    /// Appends one record of a merged section.
+    pub fn merged_record(
+        &mut self,
+        message: &Message<'_>,
+        record: &Record<'_>,
+        place: MergedPlace,
+        out: &mut Vec<u8>,
+    ) {
+        let context = self.context(message);
+        self.body.clear();
+        self.put_record(message, record, &context, Some(place));
+        let kind = if record.tcp().is_some() {
+            block::ENHANCED_PACKET
+        } else {
+            block::CUSTOM
+        };
+        block::put(out, kind, &self.body);
+    }
+
+    /// A message's header in canonical layout, length as read.
+    pub fn canonical_header(&mut self, message: &Message<'_>) -> [u8; HEADER_LEN] {
+        let mut header = [0; HEADER_LEN];
+        let converter = self.converter(message.dialect());
+        let length = message.header.length();
+        self.converters[converter]
+            .1
+            .header(&message.header, length, &mut header);
+        header
+    }
+
+    pub(super) fn context(&mut self, message: &Message<'_>) -> Context {
+        Context {
+            synthesis: Synthesis::new(&shown_endpoints(message)),
+            boot_us: message.header.boot_us(),
+            release: self
+                .options
+                .release
+                .unwrap_or_else(|| Release::newest_of_version(message.dialect().version)),
+            converter: self.converter(message.dialect()),
+        }
+    }
+
+    fn converter(&mut self, dialect: &Dialect) -> usize {
+        let key = (dialect.version, dialect.abi, dialect.order);
+        let known = self.converters.iter().position(|(k, _)| *k == key);
+        known.unwrap_or_else(|| {
+            self.converters.push((key, Converter::new(dialect)));
+            self.converters.len() - 1
+        })
+    }
+
+    /// A section for the records from `first` on.
+    fn section(
+        &mut self,
+        message: &Message<'_>,
+        first: Option<&Record<'_>>,
+        picked: &Picked,
+        continued: bool,
+        context: &Context,
+        out: &mut Vec<u8>,
+    ) {
+        let mut header = [0; HEADER_LEN];
+        let length = message.header.length();
+        self.converters[context.converter]
+            .1
+            .header(&message.header, length, &mut header);
+        let id = first.map_or(0, |record| record.stack_id());
+        let name = first.and_then(|record| self.options.stacks.of(message, record));
+        self.comment.clear();
+        if self.options.comments {
+            let between = if continued { 0 } else { picked.skipped_between };
+            comment::section(&mut self.comment, message, name, id, continued, between);
+        }
+        let mark = Mark {
+            continued,
+            merged: false,
+            known: message.known,
+        };
+        let name = name.unwrap_or("unknown").as_bytes().to_vec();
+        self.section_header(&header, id, &name, Some(mark), out);
+        self.interface_start();
+        block::end_options(&mut self.body);
+        block::put(out, block::INTERFACE, &self.body);
+    }
+
+    /// Appends a section header block; the comment stands in `self.comment`.
+    pub(super) fn section_header(
+        &mut self,
+        header: &[u8; HEADER_LEN],
+        stack_id: u8,
+        stack_name: &[u8],
+        mark: Option<Mark>,
+        out: &mut Vec<u8>,
+    ) {
+        let body = &mut self.body;
+        body.clear();
+        body.extend_from_slice(&0x1a2b_3c4du32.to_le_bytes());
+        body.extend_from_slice(&[1, 0, 0, 0]);
+        body.extend_from_slice(&(-1i64).to_le_bytes());
+        if !self.options.compat {
+            if !self.comment.is_empty() {
+                private::put_standard(body, block::OPT_COMMENT, &self.comment);
+            }
+            private::put_standard(body, block::SHB_USERAPPL, APPLICATION.as_bytes());
+        }
+        private::put(body, private::VERSION, &[&9u32.to_le_bytes()]);
+        private::put(body, private::DUMPTIME, &[&self.options.dumptime.to_le_bytes()]);
+        private::put(body, private::DUMPINFO, &[header]);
+        let stack_name = &stack_name[..stack_name.len().min(255)];
+        private::put(body, private::STACKNAME, &[&[stack_id], stack_name]);
+        if let Some(mark) = mark.filter(|_| !self.options.compat) {
+            private::put_extra(body, Extra::Section(mark));
+        }
+        block::end_options(body);
+        block::put(out, block::SECTION_HEADER, body);
+    }
+
+    pub(super) fn interface_start(&mut self) {
+        self.body.clear();
+        self.body.extend_from_slice(&LINKTYPE_NULL.to_le_bytes());
+        self.body.extend_from_slice(&[0; 2]);
+        self.body.extend_from_slice(&SNAPLEN.to_le_bytes());
+    }
+
+    pub(super) fn body(&mut self) -> &mut Vec<u8> {
+        &mut self.body
+    }
+
+    fn skipped(&mut self, count: u32, out: &mut Vec<u8>) {
+        if !self.options.comments {
+            block::put_skipped(out, count);
+            return;
+        }
+        self.body.clear();
+        for word in [PEN, block::SKIPPED, count] {
+            self.body.extend_from_slice(&word.to_le_bytes());
+        }
+        self.comment.clear();
+        comment::skipped(&mut self.comment, count);
+        private::put_standard(&mut self.body, block::OPT_COMMENT, &self.comment);
+        block::end_options(&mut self.body);
+        block::put(out, block::CUSTOM, &self.body);
+    }
+
+    /// Appends the block of one record.
+    #[inline]
+    pub(super) fn record(
+        &mut self,
+        message: &Message<'_>,
+        record: &Record<'_>,
+        context: &Context,
+        out: &mut Vec<u8>,
+    ) {
+        self.body.clear();
+        let packet = self.put_record(message, record, context, None);
+        let kind = if packet {
+            block::ENHANCED_PACKET
+        } else {
+            block::CUSTOM
+        };
+        block::put(out, kind, &self.body);
+    }
+
+    /// Appends the body of a record's block to `self.body`; true: a packet.
+    #[inline]
+    fn put_record(
+        &mut self,
+        message: &Message<'_>,
+        record: &Record<'_>,
+        context: &Context,
+        merged: Option<MergedPlace>,
+    ) -> bool {
+        let tcp = record.tcp();
+        match &tcp {
+            Some(tcp) => self.put_packet(record, tcp, context, merged),
+            None => {
+                self.body.extend_from_slice(&PEN.to_le_bytes());
+                self.body.extend_from_slice(&EVENT.to_le_bytes());
+            }
+        }
+        if self.options.comments {
+            self.comment.clear();
+            comment::record(
+                &mut self.comment,
+                message,
+                record,
+                self.formats,
+                context.release,
+                merged.is_some(),
+            );
+            private::put_standard(&mut self.body, block::OPT_COMMENT, &self.comment);
+        }
+        let mut info = [0; INFO_LEN];
+        let converter = &self.converters[context.converter].1;
+        if self.options.compat {
+            converter.info_with_stale(record, &mut info);
+        } else {
+            converter.info(record, &mut info);
+        }
+        if let Some(place) = merged {
+            if let Some(tv) = info.get_mut(..16) {
+                private::shift_time(tv, context.boot_us.wrapping_sub(place.boot_us));
+            }
+        }
+        private::put(&mut self.body, private::TCPINFO, &[&info]);
+        if !self.options.compat {
+            if let Some(verbose) = converter.verbose(record) {
+                private::put(&mut self.body, private::TCPVERBOSE, &[&verbose]);
+            }
+            if let Some(sum) = tcp.as_ref().map(|tcp| tcp.checksum()).filter(|s| *s != 0) {
+                private::put_extra(&mut self.body, Extra::Checksum(sum));
+            }
+            if let Some(place) = merged {
+                private::put_extra(&mut self.body, Extra::Record(place.message));
+            }
+        }
+        if tcp.is_some() {
+            let direction: u32 = if record.event() == EventId::IN { 1 } else { 2 };
+            private::put_standard(&mut self.body, block::EPB_FLAGS, &direction.to_le_bytes());
+        }
+        block::end_options(&mut self.body);
+        tcp.is_some()
+    }
+
+    #[inline]
+    fn put_packet(
+        &mut self,
+        record: &Record<'_>,
+        tcp: &TcpHeader<'_>,
+        context: &Context,
+        merged: Option<MergedPlace>,
+    ) {
+        let body = &mut self.body;
+        let time = context.boot_us.saturating_add(record.uptime_us()).max(0) as u64;
+        let interface = merged.map_or(0, |place| place.interface);
+        for word in [interface, (time >> 32) as u32, time as u32, 0, 0] {
+            body.extend_from_slice(&word.to_le_bytes());
+        }
+        let start = body.len();
+        let inbound = record.event() == EventId::IN;
+        let length = context.synthesis.put(body, tcp, inbound, record.len());
+        // Payload is not in the log. As tcplog_dumper does, what fits into the
+        // snap length is zeros, for which the checksum is right.
+        let captured = length.min(SNAPLEN).max((body.len() - start) as u32);
+        body.resize(start + (captured as usize).next_multiple_of(4), 0);
+        body[start - 8..start - 4].copy_from_slice(&captured.to_le_bytes());
+        body[start - 4..start].copy_from_slice(&length.to_le_bytes());
+    }
+}
+
+/// Where a record stands in a merged section.
+#[derive(Clone, Copy, Debug)]
+pub struct MergedPlace {
+    pub interface: u32,
+    /// Number of its message.
+    pub message: u32,
+    /// Boot time of the section, µs since the epoch.
+    pub boot_us: i64,
+}
+
+fn block_name(body: &mut Vec<u8>, name: &str) {
+    private::put_standard(body, block::IF_NAME, name.as_bytes());
+}
+
+/// The endpoints that packets show. Unknown addresses are those that RFC 5737
+/// keeps for documentation; comments say so.
+pub fn shown_endpoints(message: &Message<'_>) -> Endpoints {
+    let ends = message.header.endpoints();
+    let Known { addresses, .. } = message.known;
+    if addresses {
+        return ends;
+    }
+    Endpoints {
+        local: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), ends.local.port()),
+        foreign: SocketAddr::new(
+            IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)),
+            ends.foreign.port(),
+        ),
+        zone: 0,
+    }
+}

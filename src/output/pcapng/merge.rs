@@ -1,0 +1,289 @@
+//! All records of all connections in one section, in time order.
+//!
+//! Wireshark knows one boot time per section, so the uptimes of event rows are
+//! shifted to count from that of the first message; the headers of all
+//! messages travel with the interfaces, and a reader gives every record its
+//! own uptime again.
+//!
+//! Sorting needs every record's time before the first block can be written.
+//! Records wait in an unnamed file; what stays in memory is 32 bytes a record.
+
+use super::block;
+use super::encode::{Encoder, MergedPlace, Options};
+use crate::bblog::canonical::HEADER_LEN;
+use crate::bblog::{Header, Known, Message, Record};
+use crate::format::{Dialect, EventId, Formats};
+use crate::output::Sink;
+use crate::output::escape::Escaped;
+use crate::output::words;
+use crate::select::{ConnectionKey, Picked, Picker};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+/// Gathers everything, sorts it, and writes one section.
+pub struct MergeSink<W> {
+    encoder: Encoder,
+    out: W,
+    spool: File,
+    spooled: u64,
+    gathered: Vec<u8>,
+    index: Vec<Entry>,
+    messages: Vec<Stored>,
+    connections: Vec<Connection>,
+    by_key: HashMap<ConnectionKey, u32>,
+    dialects: Vec<Arc<Dialect>>,
+    /// Of the message under way.
+    current: u32,
+    /// Time of its last record.
+    last_us: i64,
+}
+
+/// One record, as far as sorting needs it.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    time_us: i64,
+    offset: u64,
+    message: u32,
+    sn: u32,
+    connection: u32,
+    skipped: u32,
+}
+
+struct Stored {
+    header: Vec<u8>,
+    dialect: usize,
+    known: Known,
+    stack_name: Option<Arc<str>>,
+}
+
+struct Connection {
+    name: String,
+    messages: Vec<u32>,
+}
+
+const CHUNK: usize = 256 * 1024;
+/// The largest record, verbose part included.
+const MAX_RECORD: usize = 1024;
+
+impl<W: Write> MergeSink<W> {
+    /// The unnamed file is made in the directory for temporary files.
+    pub fn new(options: Options, formats: &'static Formats, out: W) -> io::Result<MergeSink<W>> {
+        Ok(MergeSink {
+            encoder: Encoder::new(options, formats),
+            out,
+            spool: tempfile::tempfile()?,
+            spooled: 0,
+            gathered: Vec::with_capacity(2 * CHUNK),
+            index: Vec::new(),
+            messages: Vec::new(),
+            connections: Vec::new(),
+            by_key: HashMap::new(),
+            dialects: Vec::new(),
+            current: 0,
+            last_us: i64::MIN,
+        })
+    }
+
+    pub fn into_inner(self) -> W {
+        self.out
+    }
+
+    fn begin(&mut self, message: &Message<'_>) {
+        let dialect = message.dialect();
+        let same = |d: &Arc<Dialect>| {
+            (d.version, d.abi, d.order) == (dialect.version, dialect.abi, dialect.order)
+        };
+        let dialect = self.dialects.iter().position(same).unwrap_or_else(|| {
+            self.dialects.push(Arc::new(dialect.clone()));
+            self.dialects.len() - 1
+        });
+        self.current = self.messages.len() as u32;
+        self.last_us = i64::MIN;
+        self.messages.push(Stored {
+            header: message.header.bytes().to_vec(),
+            dialect,
+            known: message.known,
+            stack_name: message.stack_name.cloned(),
+        });
+        let key = Picker::connection(message);
+        let connections = &mut self.connections;
+        let number = *self.by_key.entry(key).or_insert_with(|| {
+            connections.push(Connection {
+                name: interface_name(message),
+                messages: Vec::new(),
+            });
+            connections.len() as u32 - 1
+        });
+        if let Some(connection) = connections.get_mut(number as usize) {
+            connection.messages.push(self.current);
+        }
+    }
+
+    fn spool_out(&mut self) -> io::Result<()> {
+        self.spool.write_all(&self.gathered)?;
+        self.spooled += self.gathered.len() as u64;
+        self.gathered.clear();
+        Ok(())
+    }
+
+    fn write_sorted(&mut self) -> io::Result<()> {
+        self.index
+            .sort_by_key(|entry| (entry.time_us, entry.connection, entry.sn));
+        let stored = std::mem::take(&mut self.messages);
+        let dialects = std::mem::take(&mut self.dialects);
+        let views: Vec<Option<Message<'_>>> = stored
+            .iter()
+            .map(|stored| {
+                let dialect = dialects.get(stored.dialect)?;
+                Some(Message {
+                    header: Header::new(&stored.header, dialect)?,
+                    records: &[],
+                    known: stored.known,
+                    first: true,
+                    last: true,
+                    offset: 0,
+                    stack_name: stored.stack_name.as_ref(),
+                })
+            })
+            .collect();
+        let mut buffer = Vec::with_capacity(2 * CHUNK);
+        let mut bytes = vec![0; MAX_RECORD];
+        let Some(first) = views.iter().flatten().next() else {
+            return Ok(());
+        };
+        let boot_us = first.header.boot_us();
+        self.write_section(first, &views, &mut buffer);
+        for entry in std::mem::take(&mut self.index) {
+            let Some(Some(message)) = views.get(entry.message as usize) else {
+                continue;
+            };
+            let got = read_some(&self.spool, &mut bytes, entry.offset)?;
+            let Some(record) = Record::new(bytes.get(..got).unwrap_or(&[]), message.dialect())
+            else {
+                continue;
+            };
+            if entry.skipped > 0 {
+                block::put_skipped(&mut buffer, entry.skipped);
+            }
+            let place = MergedPlace {
+                interface: entry.connection,
+                message: entry.message,
+                boot_us,
+            };
+            self.encoder
+                .merged_record(message, &record, place, &mut buffer);
+            if buffer.len() >= CHUNK {
+                self.out.write_all(&buffer)?;
+                buffer.clear();
+            }
+        }
+        self.out.write_all(&buffer)
+    }
+
+    fn write_section(
+        &mut self,
+        first: &Message<'_>,
+        views: &[Option<Message<'_>>],
+        buffer: &mut Vec<u8>,
+    ) {
+        let mut interfaces = Vec::new();
+        for connection in &self.connections {
+            let headers: Vec<(u32, [u8; HEADER_LEN])> = connection
+                .messages
+                .iter()
+                .filter_map(|number| {
+                    let message = views.get(*number as usize)?.as_ref()?;
+                    Some((*number, self.encoder.canonical_header(message)))
+                })
+                .collect();
+            interfaces.push((connection.name.clone(), headers));
+        }
+        let text = if self.encoder.options().comments {
+            format!(
+                "{} connections in time order, {} records; an interface each",
+                self.connections.len(),
+                self.index.len()
+            )
+        } else {
+            String::new()
+        };
+        self.encoder
+            .merged_section(first, None, &text, &interfaces, buffer);
+    }
+}
+
+impl<W: Write> Sink for MergeSink<W> {
+    fn piece(&mut self, message: &Message<'_>, picked: &Picked) -> io::Result<()> {
+        if picked.begins {
+            self.begin(message);
+        }
+        let connection = Picker::connection(message);
+        let Some(connection) = self.by_key.get(&connection).copied() else {
+            return Ok(());
+        };
+        let boot_us = message.header.boot_us();
+        for span in &picked.spans {
+            let bytes = message.records.get(span.records.clone()).unwrap_or(&[]);
+            let mut skipped = span.skipped;
+            for record in crate::bblog::Records::new(bytes, message.dialect()) {
+                // Some kernels leave the time of this event uninitialised: it
+                // stays beside the record before it.
+                if record.event() != EventId::ACCOUNTING || self.last_us == i64::MIN {
+                    self.last_us = boot_us.saturating_add(record.uptime_us());
+                }
+                self.index.push(Entry {
+                    time_us: self.last_us,
+                    offset: self.spooled + self.gathered.len() as u64,
+                    message: self.current,
+                    sn: record.sn(),
+                    connection,
+                    skipped,
+                });
+                skipped = 0;
+                self.gathered.extend_from_slice(record.bytes());
+            }
+        }
+        if self.gathered.len() >= CHUNK {
+            self.spool_out()?;
+        }
+        Ok(())
+    }
+
+    /// Nothing can be written before everything is there.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.spool_out()?;
+        self.write_sorted()?;
+        self.out.flush()
+    }
+}
+
+fn read_some(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut got = 0;
+    while let Some(rest) = buf.get_mut(got..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset + got as u64) {
+            Ok(0) => break,
+            Ok(n) => got += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(got)
+}
+
+/// `log ID, local <-> foreign`
+fn interface_name(message: &Message<'_>) -> String {
+    let mut name = Vec::new();
+    if let Some(id) = message.header.log_id() {
+        name.extend_from_slice(Escaped(id).to_string().as_bytes());
+        name.extend_from_slice(b", ");
+    }
+    words::endpoints(&mut name, message);
+    String::from_utf8_lossy(&name).into_owned()
+}

@@ -1,0 +1,235 @@
+//! Sinks for pcapng: one file, or one file per group.
+
+use super::encode::{Encoder, Options};
+use crate::bblog::Message;
+use crate::format::Formats;
+use crate::output::files::{PendingFile, safe_name};
+use crate::output::Sink;
+use crate::select::{Grouping, Picked, Picker, Split};
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+/// Bytes that are gathered before they are written.
+const CHUNK: usize = 256 * 1024;
+
+/// Everything into one output, in input order.
+pub struct PcapngSink<W> {
+    encoder: Encoder,
+    buffer: Vec<u8>,
+    out: W,
+}
+
+impl<W: Write> PcapngSink<W> {
+    pub fn new(options: Options, formats: &'static Formats, out: W) -> PcapngSink<W> {
+        PcapngSink {
+            encoder: Encoder::new(options, formats),
+            buffer: Vec::with_capacity(2 * CHUNK),
+            out,
+        }
+    }
+
+    pub fn into_inner(self) -> W {
+        self.out
+    }
+
+    fn write_out(&mut self) -> io::Result<()> {
+        self.out.write_all(&self.buffer)?;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+impl<W: Write> Sink for PcapngSink<W> {
+    fn piece(&mut self, message: &Message<'_>, picked: &Picked) -> io::Result<()> {
+        self.encoder.piece(message, picked, &mut self.buffer);
+        if self.buffer.len() >= CHUNK {
+            self.write_out()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.write_out()?;
+        self.out.flush()
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.flush()
+    }
+}
+
+/// One file per group in a directory.
+///
+/// Thousands of groups may be open at once, so descriptors are given back
+/// when many are in use, and what is gathered is bounded over all groups.
+pub struct SplitSink {
+    encoder: Encoder,
+    dir: PathBuf,
+    split: Split,
+    grouping: Grouping,
+    groups: Vec<Group>,
+    gathered: usize,
+    /// Groups with an open descriptor, longest unused first.
+    open: Vec<usize>,
+    current: Option<usize>,
+    /// Next number to try for a name, by what stands before the number.
+    next: HashMap<String, u32>,
+    /// Names of the finished files.
+    pub written: Vec<OsString>,
+}
+
+struct Group {
+    stem: String,
+    buffer: Vec<u8>,
+    file: Option<PendingFile>,
+}
+
+const MAX_OPEN: usize = 64;
+const MAX_GATHERED: usize = 16 * 1024 * 1024;
+
+impl SplitSink {
+    pub fn new(
+        options: Options,
+        formats: &'static Formats,
+        dir: PathBuf,
+        split: Split,
+    ) -> SplitSink {
+        SplitSink {
+            encoder: Encoder::new(options, formats),
+            dir,
+            split,
+            grouping: Grouping::new(split),
+            groups: Vec::new(),
+            gathered: 0,
+            open: Vec::new(),
+            current: None,
+            next: HashMap::new(),
+            written: Vec::new(),
+        }
+    }
+
+    fn group(&mut self, message: &Message<'_>) -> usize {
+        let connection = Picker::connection(message);
+        let group = self.grouping.place(message.header.id(), &connection);
+        if group.is_new {
+            let stem = stem(message, self.split);
+            self.groups.push(Group {
+                stem,
+                buffer: Vec::new(),
+                file: None,
+            });
+        }
+        group.index
+    }
+
+    fn write_group(&mut self, index: usize) -> io::Result<()> {
+        let Some(group) = self.groups.get_mut(index) else {
+            return Ok(());
+        };
+        if group.buffer.is_empty() {
+            return Ok(());
+        }
+        let file = match &mut group.file {
+            Some(file) => file,
+            none => none.insert(PendingFile::create(&self.dir, None)?),
+        };
+        file.write_all(&group.buffer)?;
+        self.gathered -= group.buffer.len();
+        group.buffer = Vec::new();
+        self.open.retain(|other| *other != index);
+        self.open.push(index);
+        if self.open.len() > MAX_OPEN {
+            let oldest = self.open.remove(0);
+            if let Some(file) = self.groups.get_mut(oldest).and_then(|g| g.file.as_mut()) {
+                file.release();
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the group's file its name: the first that is free.
+    fn finish_group(&mut self, index: usize) -> io::Result<()> {
+        self.write_group(index)?;
+        let Some(group) = self.groups.get_mut(index) else {
+            return Ok(());
+        };
+        let Some(file) = group.file.take() else {
+            return Ok(());
+        };
+        self.open.retain(|other| *other != index);
+        let stem = std::mem::take(&mut group.stem);
+        let numbered = self.split == Split::Message;
+        let next = self.next.entry(stem.clone()).or_insert(0);
+        let names = (*next..).map(|n| {
+            *next = n.saturating_add(1);
+            match n {
+                0 if !numbered => format!("{stem}.pcapng").into(),
+                n => format!("{stem}.{n}.pcapng").into(),
+            }
+        });
+        self.written.push(file.finish_at_free(&self.dir, names)?);
+        Ok(())
+    }
+}
+
+/// The name of a group's file, without number and suffix.
+fn stem(message: &Message<'_>, split: Split) -> String {
+    let id = message.header.log_id().filter(|_| message.known.names);
+    let name = id.map_or_else(|| "UNKNOWN".to_owned(), safe_name);
+    match (split, id) {
+        (Split::LogId, Some(_)) => name,
+        _ => {
+            let ends = message.header.endpoints();
+            let (local, foreign) = (ends.local.port(), ends.foreign.port());
+            format!("{name}_{local}_{}_{foreign}", ends.foreign.ip())
+        }
+    }
+}
+
+impl Sink for SplitSink {
+    fn piece(&mut self, message: &Message<'_>, picked: &Picked) -> io::Result<()> {
+        if picked.is_empty() {
+            return Ok(());
+        }
+        if picked.begins {
+            let group = self.group(message);
+            if let Some(before) = self.current.replace(group)
+                && self.split == Split::Message
+            {
+                self.finish_group(before)?;
+            }
+        }
+        let Some(index) = self.current else {
+            return Ok(());
+        };
+        let Some(group) = self.groups.get_mut(index) else {
+            return Ok(());
+        };
+        let before = group.buffer.len();
+        self.encoder.piece(message, picked, &mut group.buffer);
+        let after = group.buffer.len();
+        self.gathered += after - before;
+        if after >= CHUNK {
+            self.write_group(index)?;
+        }
+        if self.gathered >= MAX_GATHERED {
+            for index in 0..self.groups.len() {
+                self.write_group(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        for index in 0..self.groups.len() {
+            self.finish_group(index)?;
+        }
+        Ok(())
+    }
+}

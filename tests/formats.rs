@@ -1,0 +1,998 @@
+//! Every offset and size that is known of the format, against what the loaded
+//! formats say; names by release; and loading a directory of formats.
+
+use std::collections::BTreeSet;
+use std::fs;
+use tcplog::format::layout::Layout;
+use tcplog::format::listing::{self, ListingError};
+use tcplog::format::{Abi, Dialect, EventId, FormatError, Formats, Order, Release};
+
+fn dialect(version: u32, abi: Abi, order: Order) -> &'static Dialect {
+    Formats::builtin()
+        .dialect(version, abi, order)
+        .unwrap_or_else(|| panic!("no dialect v{version} {abi} {order}"))
+}
+
+/// `(offset, size, name)` of every field, in order.
+fn places(layout: &Layout) -> Vec<(usize, usize, &str)> {
+    layout
+        .fields
+        .iter()
+        .map(|field| (field.offset, field.size, field.name.as_str()))
+        .collect()
+}
+
+/// The same, without what lies inside `part`.
+fn places_outside<'a>(layout: &'a Layout, part: &str) -> Vec<(usize, usize, &'a str)> {
+    let mut places = places(layout);
+    places.retain(|(_, _, name)| !name.starts_with(part));
+    places
+}
+
+const HEADER_LP64: &[(usize, usize, &str)] = &[
+    (0, 4, "tlh_version"),
+    (4, 4, "tlh_type"),
+    (8, 8, "tlh_length"),
+    (16, 2, "tlh_ie.ie_fport"),
+    (18, 2, "tlh_ie.ie_lport"),
+    (20, 16, "tlh_ie.ie_faddr"),
+    (36, 16, "tlh_ie.ie_laddr"),
+    (52, 4, "tlh_ie.ie6_zoneid"),
+    (56, 8, "tlh_offset.tv_sec"),
+    (64, 8, "tlh_offset.tv_usec"),
+    (72, 64, "tlh_id"),
+    (136, 32, "tlh_reason"),
+    (168, 32, "tlh_tag"),
+    (200, 1, "tlh_af"),
+    (201, 7, "_pad"),
+];
+
+const RECORD_V9_LP64: &[(usize, usize, &str)] = &[
+    (0, 8, "tlb_tv.tv_sec"),
+    (8, 8, "tlb_tv.tv_usec"),
+    (16, 4, "tlb_ticks"),
+    (20, 4, "tlb_sn"),
+    (24, 1, "tlb_stackid"),
+    (25, 1, "tlb_eventid"),
+    (26, 2, "tlb_eventflags"),
+    (28, 4, "tlb_errno"),
+    (32, 4, "tlb_rxbuf.acc"),
+    (36, 4, "tlb_rxbuf.ccc"),
+    (40, 4, "tlb_rxbuf.spare"),
+    (44, 4, "tlb_txbuf.acc"),
+    (48, 4, "tlb_txbuf.ccc"),
+    (52, 4, "tlb_txbuf.spare"),
+    (56, 4, "tlb_state"),
+    (60, 4, "tlb_starttime"),
+    (64, 4, "tlb_iss"),
+    (68, 4, "tlb_flags"),
+    (72, 4, "tlb_snd_una"),
+    (76, 4, "tlb_snd_max"),
+    (80, 4, "tlb_snd_cwnd"),
+    (84, 4, "tlb_snd_nxt"),
+    (88, 4, "tlb_snd_recover"),
+    (92, 4, "tlb_snd_wnd"),
+    (96, 4, "tlb_snd_ssthresh"),
+    (100, 4, "tlb_srtt"),
+    (104, 4, "tlb_rttvar"),
+    (108, 4, "tlb_rcv_up"),
+    (112, 4, "tlb_rcv_adv"),
+    (116, 4, "tlb_flags2"),
+    (120, 4, "tlb_rcv_nxt"),
+    (124, 4, "tlb_rcv_wnd"),
+    (128, 4, "tlb_dupacks"),
+    (132, 4, "tlb_segqlen"),
+    (136, 4, "tlb_snd_numholes"),
+    (140, 4, "tlb_flex1"),
+    (144, 4, "tlb_flex2"),
+    (148, 4, "tlb_fbyte_in"),
+    (152, 4, "tlb_fbyte_out"),
+    (156, 1, "tlb_snd_scale"),
+    (156, 1, "tlb_rcv_scale"),
+    (157, 3, "_pad"),
+    (264, 4, "tlb_len"),
+    (268, 20, "tlb_th"),
+    (288, 40, "tlb_opts"),
+];
+
+/// Versions 6 to 8 from offset 116 on; before, they are as version 9.
+const RECORD_V6_LP64_TAIL: &[(usize, usize, &str)] = &[
+    (116, 4, "tlb_rcv_nxt"),
+    (120, 4, "tlb_sack_newdata"),
+    (124, 4, "tlb_rcv_wnd"),
+    (128, 4, "tlb_dupacks"),
+    (132, 4, "tlb_segqlen"),
+    (136, 4, "tlb_snd_numholes"),
+    (140, 4, "tlb_flex1"),
+    (144, 4, "tlb_flex2"),
+    (148, 1, "tlb_snd_scale"),
+    (148, 1, "tlb_rcv_scale"),
+    (149, 3, "_pad"),
+    (256, 4, "tlb_len"),
+    (260, 20, "tlb_th"),
+    (280, 40, "tlb_opts"),
+];
+
+const RECORD_V9_I386: &[(usize, &str)] = &[
+    (0, "tlb_tv.tv_sec"),
+    (4, "tlb_tv.tv_usec"),
+    (8, "tlb_ticks"),
+    (12, "tlb_sn"),
+    (16, "tlb_stackid"),
+    (17, "tlb_eventid"),
+    (18, "tlb_eventflags"),
+    (20, "tlb_errno"),
+    (24, "tlb_rxbuf.acc"),
+    (36, "tlb_txbuf.acc"),
+    (48, "tlb_state"),
+    (52, "tlb_starttime"),
+    (56, "tlb_iss"),
+    (60, "tlb_flags"),
+    (64, "tlb_snd_una"),
+    (68, "tlb_snd_max"),
+    (72, "tlb_snd_cwnd"),
+    (76, "tlb_snd_nxt"),
+    (80, "tlb_snd_recover"),
+    (84, "tlb_snd_wnd"),
+    (88, "tlb_snd_ssthresh"),
+    (92, "tlb_srtt"),
+    (96, "tlb_rttvar"),
+    (100, "tlb_rcv_up"),
+    (104, "tlb_rcv_adv"),
+    (108, "tlb_flags2"),
+    (112, "tlb_rcv_nxt"),
+    (116, "tlb_rcv_wnd"),
+    (120, "tlb_dupacks"),
+    (124, "tlb_segqlen"),
+    (128, "tlb_snd_numholes"),
+    (132, "tlb_flex1"),
+    (136, "tlb_flex2"),
+    (140, "tlb_fbyte_in"),
+    (144, "tlb_fbyte_out"),
+    (148, "tlb_snd_scale"),
+    (148, "tlb_rcv_scale"),
+    (152, "tlb_stackinfo.cur_del_rate"),
+    (256, "tlb_len"),
+    (260, "tlb_th"),
+    (280, "tlb_opts"),
+];
+
+/// Relative to the start of the union.
+const BBR: &[(usize, usize, &str)] = &[
+    (0, 8, "cur_del_rate"),
+    (8, 8, "delRate"),
+    (16, 8, "rttProp"),
+    (24, 8, "bw_inuse"),
+    (32, 4, "inflight"),
+    (36, 4, "applimited"),
+    (40, 4, "delivered"),
+    (44, 4, "timeStamp"),
+    (48, 4, "epoch"),
+    (52, 4, "lt_epoch"),
+    (56, 4, "pkts_out"),
+    (60, 4, "flex1"),
+    (64, 4, "flex2"),
+    (68, 4, "flex3"),
+    (72, 4, "flex4"),
+    (76, 4, "flex5"),
+    (80, 4, "flex6"),
+    (84, 4, "lost"),
+    (88, 2, "pacing_gain"),
+    (90, 2, "cwnd_gain"),
+    (92, 2, "flex7"),
+    (94, 1, "bbr_state"),
+    (95, 1, "bbr_substate"),
+    (96, 1, "inhpts"),
+    (97, 1, "ininput"),
+    (98, 1, "use_lt_bw"),
+    (99, 1, "flex8"),
+    (100, 4, "pkt_epoch"),
+];
+
+#[test]
+fn header_lp64() {
+    for version in [7, 8, 9] {
+        let header = &dialect(version, Abi::Lp64, Order::Little).header;
+        assert_eq!(places(header), HEADER_LP64, "v{version}");
+        assert_eq!(header.size, 208, "v{version}");
+    }
+    let header = &dialect(6, Abi::Lp64, Order::Little).header;
+    let mut without_tag = HEADER_LP64[..12].to_vec();
+    without_tag.extend([(168, 1, "tlh_af"), (169, 7, "_pad")]);
+    assert_eq!(places(header), without_tag);
+    assert_eq!(header.size, 176);
+}
+
+#[test]
+fn header_i386() {
+    let head = [
+        (56, 4, "tlh_offset.tv_sec"),
+        (60, 4, "tlh_offset.tv_usec"),
+        (64, 64, "tlh_id"),
+        (128, 32, "tlh_reason"),
+    ];
+    let header = &dialect(9, Abi::I386, Order::Little).header;
+    let mut v9 = HEADER_LP64[..8].to_vec();
+    v9.extend(head);
+    v9.extend([(160, 32, "tlh_tag"), (192, 1, "tlh_af"), (193, 7, "_pad")]);
+    assert_eq!(places(header), v9);
+    assert_eq!(header.size, 200);
+
+    let header = &dialect(6, Abi::I386, Order::Little).header;
+    let mut v6 = HEADER_LP64[..8].to_vec();
+    v6.extend(head);
+    v6.extend([(160, 1, "tlh_af"), (161, 7, "_pad")]);
+    assert_eq!(places(header), v6);
+    assert_eq!(header.size, 168);
+}
+
+#[test]
+fn record_v9_lp64() {
+    let record = &dialect(9, Abi::Lp64, Order::Little).record;
+    assert_eq!(places_outside(record, "tlb_stackinfo"), RECORD_V9_LP64);
+    assert_eq!(record.size, 328);
+    for &(offset, size, name) in BBR {
+        let field = record.field(&format!("tlb_stackinfo.{name}")).expect(name);
+        assert_eq!((field.offset, field.size), (160 + offset, size), "{name}");
+    }
+}
+
+#[test]
+fn record_v6_to_v8_lp64() {
+    for version in [6, 7, 8] {
+        let record = &dialect(version, Abi::Lp64, Order::Little).record;
+        let mut expected = RECORD_V9_LP64.to_vec();
+        expected.retain(|(offset, ..)| *offset < 116);
+        expected.extend(RECORD_V6_LP64_TAIL);
+        if version == 8 {
+            for place in &mut expected {
+                if place.2 == "tlb_sack_newdata" {
+                    place.2 = "tlb_flex3";
+                }
+            }
+        }
+        let places = places_outside(record, "tlb_stackinfo");
+        assert_eq!(places, expected, "v{version}");
+        assert_eq!(record.size, 320, "v{version}");
+        for &(offset, size, name) in BBR {
+            let field = record.field(&format!("tlb_stackinfo.{name}")).expect(name);
+            assert_eq!((field.offset, field.size), (152 + offset, size), "{name}");
+        }
+    }
+}
+
+#[test]
+fn record_i386() {
+    let record = &dialect(9, Abi::I386, Order::Little).record;
+    for &(offset, name) in RECORD_V9_I386 {
+        assert_eq!(record.field(name).expect(name).offset, offset, "{name}");
+    }
+    assert_eq!(record.size, 320);
+    // Everything after the time is 8 lower than on LP64, in every version.
+    for (version, size) in [(6, 312), (7, 312), (8, 312), (9, 320)] {
+        let record = &dialect(version, Abi::I386, Order::Little).record;
+        let wide = &dialect(version, Abi::Lp64, Order::Little).record;
+        assert_eq!(record.size, size, "v{version}");
+        for field in wide.fields.iter().filter(|f| f.offset >= 16) {
+            let narrow = record.field(&field.name).expect(&field.name);
+            let place = (field.offset - 8, field.size);
+            assert_eq!((narrow.offset, narrow.size), place, "{}", field.name);
+        }
+    }
+}
+
+#[test]
+fn ilp32_with_64_bit_time_differs_from_lp64_in_the_microseconds_only() {
+    for version in [6, 7, 8, 9] {
+        let wide = dialect(version, Abi::Lp64, Order::Big);
+        let narrow = dialect(version, Abi::Ilp32Time64, Order::Big);
+        for (wide, narrow) in [
+            (&wide.header, &narrow.header),
+            (&wide.record, &narrow.record),
+            (&wide.verbose, &narrow.verbose),
+        ] {
+            assert_eq!(wide.size, narrow.size);
+            for (wide, narrow) in wide.fields.iter().zip(&narrow.fields) {
+                assert_eq!(wide.name, narrow.name);
+                assert_eq!(wide.offset, narrow.offset, "{}", wide.name);
+                let size = if wide.name.ends_with("tv_usec") {
+                    4
+                } else {
+                    wide.size
+                };
+                assert_eq!(narrow.size, size, "{}", wide.name);
+            }
+        }
+    }
+    // A big-endian machine keeps tv_usec in the first four of the eight bytes.
+    let dialect = dialect(9, Abi::Ilp32Time64, Order::Big);
+    let mut record = vec![0xff; dialect.record.size];
+    record[8..12].copy_from_slice(&999_999u32.to_be_bytes());
+    let usec = dialect.record_slots.tv_usec;
+    assert_eq!(usec.read_signed(&record, Order::Big), 999_999);
+}
+
+#[test]
+fn byte_order_moves_no_field() {
+    for version in [6, 7, 8, 9] {
+        for abi in Abi::ALL {
+            let little = dialect(version, abi, Order::Little);
+            let big = dialect(version, abi, Order::Big);
+            assert_eq!(little.header, big.header);
+            assert_eq!(little.record, big.record);
+            assert_eq!(little.verbose, big.verbose);
+        }
+    }
+}
+
+#[test]
+fn scales_are_nibbles_whose_order_is_that_of_the_machine() {
+    for (version, abi, offset) in [
+        (9, Abi::Lp64, 156),
+        (9, Abi::I386, 148),
+        (9, Abi::Ilp32Time64, 156),
+        (6, Abi::Lp64, 148),
+        (6, Abi::I386, 140),
+    ] {
+        for (order, snd, rcv) in [(Order::Little, 0x7, 0x9), (Order::Big, 0x9, 0x7)] {
+            let dialect = dialect(version, abi, order);
+            let mut record = vec![0; dialect.record.size];
+            record[offset] = 0x97;
+            let slots = &dialect.record_slots;
+            assert_eq!(
+                slots.snd_scale.read(&record, order),
+                snd,
+                "{}",
+                dialect.name()
+            );
+            assert_eq!(
+                slots.rcv_scale.read(&record, order),
+                rcv,
+                "{}",
+                dialect.name()
+            );
+        }
+    }
+}
+
+#[test]
+fn slots_read_the_bytes_at_their_offsets() {
+    // Each byte holds its own offset, so a value shows where it was read.
+    let record: Vec<u8> = (0..328).map(|at| at as u8).collect();
+    let little = dialect(9, Abi::Lp64, Order::Little);
+    let big = dialect(9, Abi::Lp64, Order::Big);
+    let (l, b) = (&little.record_slots, &big.record_slots);
+    assert_eq!(l.sn.read(&record, Order::Little), 0x1716_1514);
+    assert_eq!(b.sn.read(&record, Order::Big), 0x1415_1617);
+    assert_eq!(l.eventflags.read(&record, Order::Little), 0x1b1a);
+    assert_eq!(b.tv_usec.read(&record, Order::Big), 0x0809_0a0b_0c0d_0e0f);
+    assert_eq!(l.stackid.read(&record, Order::Little), 24);
+    assert_eq!(l.eventid.read(&record, Order::Little), 25);
+    assert_eq!(l.th.bytes(&record), &record[268..288]);
+    assert_eq!(l.opts.bytes(&record), &record[288..328]);
+    // What lies past the end reads as nothing, never as a panic.
+    assert_eq!(l.sn.read(&record[..23], Order::Little), 0);
+    assert!(l.opts.bytes(&record[..300]).is_empty());
+    // What a version does not have.
+    let old = dialect(6, Abi::Lp64, Order::Little);
+    assert!(!old.record_slots.flags2.exists());
+    assert!(!old.record_slots.fbyte_in.exists());
+    assert!(!old.record_slots.fbyte_out.exists());
+    assert!(!old.header_slots.tag.exists());
+    assert_eq!(old.record_slots.flags2.read(&record, Order::Little), 0);
+}
+
+#[test]
+fn verbose_part_is_the_same_everywhere() {
+    for dialect in &Formats::builtin().dialects {
+        let expected = [
+            (0, 32, "tlv_snd_frm"),
+            (32, 32, "tlv_trace_func"),
+            (64, 4, "tlv_trace_line"),
+            (68, 4, "_pad"),
+        ];
+        assert_eq!(places(&dialect.verbose), expected, "{}", dialect.name());
+        assert_eq!(dialect.verbose.size, 72);
+        assert_eq!(dialect.record_len(0x17), dialect.record.size);
+        assert_eq!(dialect.record_len(0x1f), dialect.record.size + 72);
+    }
+    assert_eq!(dialect(9, Abi::Lp64, Order::Little).record_len(0x08), 400);
+}
+
+#[test]
+fn union_views() {
+    let view_names = |version| -> Vec<&str> {
+        let record = &dialect(version, Abi::Lp64, Order::Little).record;
+        record
+            .views
+            .iter()
+            .map(|v| v.layout.name.as_str())
+            .collect()
+    };
+    assert_eq!(view_names(6), ["tcp_log_bbr", "tcp_log_rack"]);
+    let all = [
+        "tcp_log_bbr",
+        "tcp_log_rack",
+        "tcp_log_raw",
+        "tcp_log_raw64",
+        "tcp_log_sendfile",
+    ];
+    assert_eq!(view_names(9), all);
+
+    for dialect in &Formats::builtin().dialects {
+        let record = &dialect.record;
+        let view = |name: &str| -> &Layout { &record.view(name).expect(name).layout };
+        assert_eq!(places(view("tcp_log_bbr")), BBR, "{}", dialect.name());
+        assert_eq!(view("tcp_log_bbr").size, 104);
+        let rack = [(0, 4, "rtt"), (4, 1, "state")];
+        assert_eq!(places(view("tcp_log_rack")), rack);
+        let start = dialect.record_slots.stackinfo.offset;
+        for view in &record.views {
+            assert_eq!(view.offset, usize::from(start));
+            assert_eq!(view.field, "tlb_stackinfo");
+            assert!(view.layout.size <= 104);
+        }
+        if dialect.version != 9 {
+            continue;
+        }
+        let raw = [
+            (0, 32, "u64_flex"),
+            (32, 56, "u32_flex"),
+            (88, 6, "u16_flex"),
+            (94, 6, "u8_flex"),
+            (100, 4, "u32_flex2"),
+        ];
+        assert_eq!(places(view("tcp_log_raw")), raw);
+        assert_eq!(places(view("tcp_log_raw64")), [(0, 104, "u64_flex")]);
+        let sendfile = [(0, 8, "offset"), (8, 8, "length"), (16, 4, "flags")];
+        assert_eq!(places(view("tcp_log_sendfile")), sendfile);
+    }
+}
+
+#[test]
+fn every_version_has_every_dialect() {
+    let formats = Formats::builtin();
+    let versions: Vec<u32> = formats.versions.iter().map(|v| v.number).collect();
+    assert_eq!(versions, [6, 7, 8, 9]);
+    assert_eq!(formats.dialects.len(), 4 * 3 * 2);
+    assert!(Formats::canonical().is_canonical());
+    let sizes = |version, abi| {
+        let dialect = dialect(version, abi, Order::Little);
+        (dialect.header.size, dialect.record.size)
+    };
+    assert_eq!(sizes(9, Abi::Lp64), (208, 328));
+    assert_eq!(sizes(9, Abi::I386), (200, 320));
+    assert_eq!(sizes(9, Abi::Ilp32Time64), (208, 328));
+    assert_eq!(sizes(8, Abi::Lp64), (208, 320));
+    assert_eq!(sizes(7, Abi::Lp64), (208, 320));
+    assert_eq!(sizes(6, Abi::Lp64), (176, 320));
+    assert_eq!(sizes(6, Abi::I386), (168, 312));
+}
+
+fn event_name(id: u8, release: Release) -> String {
+    Formats::builtin()
+        .events
+        .name(EventId(id), release)
+        .to_string()
+}
+
+#[test]
+fn event_names_by_release() {
+    // 12.0, 12, 13.0, 13, 14, 15, main
+    let changed: [(u8, &str); 15] = [
+        (4, "TF_ACK TF_ACK TF_ACK SB_WAKE SB_WAKE SB_WAKE SB_WAKE"),
+        (
+            5,
+            "BAD_RETRAN BAD_RETRAN BAD_RETRAN BAD_RETRAN BAD_RETRAN UNUSED_5 UNUSED_5",
+        ),
+        (
+            7,
+            "REORDER REORDER REORDER REORDER REORDER UNUSED_7 UNUSED_7",
+        ),
+        (8, "PACER HPTS HPTS HPTS HPTS HPTS HPTS"),
+        (
+            12,
+            "INQUEUE INQUEUE INQUEUE INQUEUE INQUEUE UNUSED_12 UNUSED_12",
+        ),
+        (
+            30,
+            "EXTRACWNDGAIN EXTRACWNDGAIN EXTRACWNDGAIN MAPCHG MAPCHG MAPCHG MAPCHG",
+        ),
+        (
+            32,
+            "UNUSED_32 RSM_CLEARED RSM_CLEARED RSM_CLEARED RSM_CLEARED RSM_CLEARED RSM_CLEARED",
+        ),
+        (
+            33,
+            "UNUSED_33 STATE_TARGET STATE_TARGET STATE_TARGET STATE_TARGET STATE_TARGET \
+             STATE_TARGET",
+        ),
+        (
+            37,
+            "PACERDIAG HPTSDIAG HPTSDIAG HPTSDIAG HPTSDIAG HPTSDIAG HPTSDIAG",
+        ),
+        (
+            43,
+            "PACING_CALC HPTSI_CALC HPTSI_CALC HPTSI_CALC HPTSI_CALC HPTSI_CALC HPTSI_CALC",
+        ),
+        (
+            49,
+            "SRTT_GAIN_EVENT SRTT_GAIN_EVENT SRTT_GAIN_EVENT SRTT_GAIN_EVENT SRTT_GAIN_EVENT \
+             UNUSED_49 UNUSED_49",
+        ),
+        // Where a release has no such number, the newest name is better than none.
+        (
+            51,
+            "HDWR_PACE_SIZE HDWR_TLS HDWR_TLS HDWR_PACE_SIZE HDWR_PACE_SIZE HDWR_PACE_SIZE \
+             HDWR_PACE_SIZE",
+        ),
+        (
+            57,
+            "UNUSED_57 SAD_DETECTION SAD_DETECTION SAD_DETECTION SAD_DETECT UNUSED_57 UNUSED_57",
+        ),
+        (
+            59,
+            "UNUSED_59 UNUSED_59 USER_EVENT USER_EVENT USER_EVENT UNUSED_59 UNUSED_59",
+        ),
+        (61, "REQ_T REQ_T HTTP_T HTTP_T REQ_T REQ_T REQ_T"),
+    ];
+    for (id, names) in changed {
+        assert_eq!(names.split_whitespace().count(), Release::ALL.len());
+        for (release, name) in Release::ALL.into_iter().zip(names.split_whitespace()) {
+            assert_eq!(event_name(id, release), name, "{id} in {release}");
+        }
+    }
+    // All others have one name.
+    for id in (1..=72).filter(|id| !changed.iter().any(|(c, _)| c == id)) {
+        let names: BTreeSet<String> = Release::ALL.map(|r| event_name(id, r)).into();
+        assert_eq!(names.len(), 1, "{id}: {names:?}");
+        assert!(!names.contains(&id.to_string()), "{id} has no name");
+    }
+    assert_eq!(event_name(1, Release::Main), "IN");
+    assert_eq!(event_name(13, Release::R13_0), "TIMERSTAR");
+    assert_eq!(event_name(67, Release::Main), "COLLAPSE");
+    assert_eq!(event_name(72, Release::Main), "PCM_MEASURE");
+    assert_eq!(event_name(0, Release::Main), "0");
+    assert_eq!(event_name(73, Release::Main), "73");
+    assert_eq!(event_name(203, Release::R13_0), "203");
+}
+
+#[test]
+fn highest_event_of_each_release() {
+    let highest = [50, 57, 61, 70, 70, 72, 72];
+    for (release, highest) in Release::ALL.into_iter().zip(highest) {
+        let events = Formats::builtin().events.iter();
+        let known = events.filter(|e| e.range().contains(release));
+        let ids: Vec<u8> = known.map(|e| e.id).collect();
+        // Each number once: ranges neither overlap nor leave holes.
+        assert_eq!(ids, (1..=highest).collect::<Vec<u8>>(), "{release}");
+    }
+}
+
+#[test]
+fn events_are_found_by_any_name_they_had() {
+    let events = &Formats::builtin().events;
+    let find = |text| -> Vec<u8> { events.find(text).iter().map(|id| id.0).collect() };
+    assert_eq!(find("TIMERSTAR"), [13]);
+    assert_eq!(find("timerstar"), [13]);
+    assert_eq!(find("BBR_LOG_TIMERSTAR"), [13]);
+    assert_eq!(find("EXTRACWNDGAIN"), [30]);
+    assert_eq!(find("mapchg"), [30]);
+    assert_eq!(find("HTTP_T"), [61]);
+    assert_eq!(find("RTO"), [3, 26]);
+    assert_eq!(find("TCP_LOG_RTO"), [3]);
+    assert_eq!(find("BBR_LOG_RTO"), [26]);
+    assert_eq!(find("203"), [203]);
+    assert!(find("256").is_empty());
+    assert!(find("").is_empty());
+}
+
+#[test]
+fn event_constants_and_views() {
+    let formats = Formats::builtin();
+    let get = |id, release| formats.events.get(EventId(id), release).expect("known");
+    assert_eq!(get(3, Release::R13).says, "retransmission timeout");
+    assert_eq!(
+        get(3, Release::R14).says,
+        "TCP timer started, stopped or fired"
+    );
+    assert_eq!(get(64, Release::Main).constant, "RACK_DSACK_HANDLING");
+    assert_eq!(get(62, Release::Main).view, "tcp_log_raw64");
+    assert_eq!(get(60, Release::Main).view, "tcp_log_sendfile");
+    let record = &Formats::canonical().record;
+    for event in &formats.events {
+        assert!(
+            record.view(&event.view).is_some(),
+            "{}: {}",
+            event.name,
+            event.view
+        );
+        assert!(event.constant.ends_with(&event.name), "{}", event.constant);
+        let first = event.says.chars().next().expect("says something");
+        let acronym = event.says.chars().take(2).all(char::is_uppercase);
+        let name = ["Timely", "HyStart++"]
+            .iter()
+            .any(|n| event.says.starts_with(n));
+        assert!(first.is_lowercase() || acronym || name, "{}", event.says);
+    }
+    assert_eq!(
+        get(EventId::STACK_RTO.0, Release::Main).constant,
+        "BBR_LOG_RTO"
+    );
+    for (id, name) in [
+        (EventId::IN, "IN"),
+        (EventId::OUT, "OUT"),
+        (EventId::RTO, "RTO"),
+        (EventId::SB_WAKE, "SB_WAKE"),
+        (EventId::BBRSND, "BBRSND"),
+        (EventId::TIMERSTAR, "TIMERSTAR"),
+        (EventId::TIMERCANC, "TIMERCANC"),
+        (EventId::FLOWEND, "FLOWEND"),
+        (EventId::USERSEND, "USERSEND"),
+        (EventId::SOCKET_OPT, "SOCKET_OPT"),
+        (EventId::HPTSI_CALC, "HPTSI_CALC"),
+        (EventId::REASS, "REASS"),
+        (EventId::CONNEND, "CONNEND"),
+        (EventId::SENDFILE, "SENDFILE"),
+        (EventId::REQ_T, "REQ_T"),
+        (EventId::ACCOUNTING, "ACCOUNTING"),
+        (EventId::PRU, "PRU"),
+    ] {
+        assert_eq!(get(id.0, Release::Main).name, name);
+    }
+}
+
+fn bits(table: &str, value: u64, release: Release) -> String {
+    let table = Formats::builtin().bits(table).expect(table);
+    table.names(value, release).to_string()
+}
+
+#[test]
+fn flag_names_by_release() {
+    let t_flags = |value, release| bits("tlb_flags", value, release);
+    for (release, w, x, y, z) in [
+        (
+            Release::R12_0,
+            "LQ_OVERFLOW",
+            "ECN_PERMIT",
+            "ECN_SND_CWR",
+            "ECN_SND_ECE",
+        ),
+        (
+            Release::R12,
+            "LQ_OVERFLOW",
+            "ECN_PERMIT",
+            "ECN_SND_CWR",
+            "ECN_SND_ECE",
+        ),
+        (
+            Release::R13_0,
+            "LQ_OVERFLOW",
+            "WAKESOW",
+            "0x8000000",
+            "0x10000000",
+        ),
+        (Release::R13, "LQ_OVERFLOW", "WAKESOW", "0x8000000", "LRD"),
+        (Release::R14, "SONOTCONN", "CLOSED", "0x8000000", "LRD"),
+        (Release::Main, "SONOTCONN", "CLOSED", "SENTSYN", "LRD"),
+    ] {
+        assert_eq!(t_flags(0x0002_0000, release), w, "{release}");
+        assert_eq!(t_flags(0x0400_0000, release), x, "{release}");
+        assert_eq!(t_flags(0x0800_0000, release), y, "{release}");
+        assert_eq!(t_flags(0x1000_0000, release), z, "{release}");
+    }
+    assert_eq!(
+        t_flags(0x0100_03e4, Release::Main),
+        "NODELAY|REQ_SCALE|RCVD_SCALE|REQ_TSTMP|RCVD_TSTMP|SACK_PERMIT|TSO"
+    );
+    let t_flags2 = |value, release| bits("tlb_flags2", value, release);
+    assert_eq!(
+        t_flags2(0x402, Release::R13_0),
+        "PLPMTU_PMTUD|FBYTES_COMPLETE"
+    );
+    assert_eq!(t_flags2(0x200, Release::R13_0), "0x200");
+    assert_eq!(
+        t_flags2(0x40_0200, Release::Main),
+        "HPTS_CPU_SET|NO_ISS_CHECK"
+    );
+    assert_eq!(
+        t_flags2(0x8000_0001, Release::Main),
+        "PLPMTU_BLACKHOLE|0x80000000"
+    );
+    let flags = |value| bits("tlb_eventflags", value, Release::Main);
+    assert_eq!(flags(0x1f), "RXBUF|TXBUF|HDR|VERBOSE|STACKINFO");
+    assert_eq!(flags(0x20), "0x20");
+    assert_eq!(
+        bits("pacer_timer_mask", 0x48, Release::Main),
+        "RXT|PKT_OUTPUT"
+    );
+    assert_eq!(bits("req_track_flags", 0x21, Release::Main), "USED|LSND");
+}
+
+#[test]
+fn every_bit_of_the_state_flags_has_one_name_in_main() {
+    let table = Formats::builtin().bits("tlb_flags").expect("tlb_flags");
+    let set: Vec<u64> = table.set(u64::MAX, Release::Main).map(|b| b.mask).collect();
+    assert_eq!(set, (0..32).map(|bit| 1 << bit).collect::<Vec<u64>>());
+    let table = Formats::builtin().bits("tlb_flags2").expect("tlb_flags2");
+    let set: Vec<u64> = table.set(u64::MAX, Release::Main).map(|b| b.mask).collect();
+    assert_eq!(set, (0..23).map(|bit| 1 << bit).collect::<Vec<u64>>());
+}
+
+#[test]
+fn code_tables() {
+    let formats = Formats::builtin();
+    let code = |table: &str, value| {
+        let table = formats
+            .codes(table)
+            .unwrap_or_else(|| panic!("no table {table}"));
+        table.get(value, Release::Main)
+    };
+    // Name, first value and its name, last value and its name, entries.
+    let tables = [
+        ("address_families", (2, "INET"), (28, "INET6"), 2),
+        ("tcp_states", (0, "CLOSED"), (10, "TIME_WAIT"), 11),
+        ("log_states", (-2, "RATIO_OFF"), (6, "VIA_BBPOINTS"), 9),
+        ("pru_requests", (0, "ATTACH"), (25, "FLUSH"), 26),
+        ("timers", (0, "REXMT"), (4, "DELACK"), 5),
+        ("timer_actions", (0, "PROCESSING"), (3, "STOPPING"), 4),
+        ("just_return_reasons", (0, "PACING"), (6, "PRR"), 7),
+        ("stack_timers", (1, "RTO"), (255, "USER_CLOSE"), 7),
+        ("bbr_states", (1, "STARTUP"), (5, "IDLE_EXIT"), 5),
+        ("bbr_substates", (0, "GAIN"), (7, "LEVEL6"), 8),
+        ("bbr_rtt_reasons", (0, "INIT"), (11, "RESETS_VALUES"), 12),
+        ("reass_actions", (1, "ADD"), (11, "TRIM"), 11),
+        ("req_actions", (1, "NEW"), (8, "SEARCH"), 8),
+        ("end_info", (1, "CLIENT_FIN"), (11, "2MSL"), 11),
+        ("hybrid_pacing", (0, "NO_ROOM"), (15, "SENT_LOST"), 16),
+        ("hardware_pacing", (0, "ACQUIRED"), (99, "QUEUE"), 8),
+        ("trace_points", (1, "HWENOBUF"), (11, "PACED_BOTTOM"), 10),
+    ];
+    for (name, (low, first), (high, last), entries) in tables {
+        assert_eq!(code(name, low), Some(first), "{name}");
+        assert_eq!(code(name, high), Some(last), "{name}");
+        assert_eq!(code(name, low - 1), None, "{name}");
+        assert_eq!(code(name, high + 1), None, "{name}");
+        let count = formats.codes(name).map(|table| table.iter().count());
+        assert_eq!(count, Some(entries), "{name}");
+    }
+    assert_eq!(formats.codes.len(), tables.len());
+    assert_eq!(code("tcp_states", 4), Some("ESTABLISHED"));
+    assert_eq!(code("pru_requests", 18), Some("FASTTIMO"));
+    assert_eq!(code("trace_points", 9), None);
+    let log_states = formats.codes("log_states").expect("log_states");
+    assert_eq!(log_states.get(-2, Release::R13), None);
+    assert_eq!(log_states.get(-2, Release::R14), Some("RATIO_OFF"));
+}
+
+#[test]
+fn a_directory_adds_to_the_embedded_formats_and_replaces() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    fs::write(
+        dir.path().join("local.toml"),
+        r#"
+        event = [
+            { id = 57, name = "LOCAL", constant = "TCP_LOCAL", says = "something local" },
+            { id = 200, name = "TWO_HUNDRED", constant = "TCP_TWO_HUNDRED", says = "new", view = "tcp_log_raw" },
+        ]
+        [[bits]]
+        name = "tlb_eventflags"
+        bit = [{ mask = 0x20, name = "NEW" }]
+        [[codes]]
+        name = "tcp_states"
+        code = [{ value = 11, name = "ELEVEN" }]
+        [[codes]]
+        name = "local_codes"
+        code = [{ value = 1, name = "ONE" }]
+        "#,
+    )
+    .expect("written");
+    // A version that is new: as version 9, with one field more at the end.
+    let v9 = include_str!("../formats/v9.toml")
+        .replace("version = 9", "version = 10")
+        .replace(
+            r#"["u8[40]", "tlb_opts", "TCP options"],"#,
+            r#"["u8[40]", "tlb_opts", "TCP options"], ["u64", "tlb_more", "more"],"#,
+        );
+    fs::write(dir.path().join("v10.toml"), v9).expect("written");
+    fs::write(dir.path().join("README"), "not a format file").expect("written");
+
+    let formats = Formats::load(Some(dir.path())).expect("loads");
+    for release in Release::ALL {
+        assert_eq!(
+            formats.events.name(EventId(57), release).as_str(),
+            Some("LOCAL")
+        );
+    }
+    assert_eq!(formats.events.find("SAD_DETECT"), []);
+    assert_eq!(formats.events.find("two_hundred"), [EventId(200)]);
+    assert_eq!(
+        formats.events.name(EventId(1), Release::Main).as_str(),
+        Some("IN")
+    );
+    let flags = formats.bits("tlb_eventflags").expect("replaced");
+    assert_eq!(flags.names(0x21, Release::Main).to_string(), "NEW|0x1");
+    let states = formats.codes("tcp_states").expect("replaced");
+    assert_eq!(states.get(4, Release::Main), None);
+    assert_eq!(states.get(11, Release::Main), Some("ELEVEN"));
+    assert!(formats.codes("local_codes").is_some());
+    assert!(formats.codes("timers").is_some());
+    let new = formats
+        .dialect(10, Abi::I386, Order::Big)
+        .expect("version 10");
+    assert_eq!(new.record.size, 328);
+    assert_eq!(formats.dialects.len(), 5 * 3 * 2);
+    assert!(Formats::canonical().is_canonical());
+    assert!(listing::named(&formats, "v10").is_ok());
+}
+
+#[test]
+fn a_mistake_in_a_format_file_names_the_file() {
+    let v9 = include_str!("../formats/v9.toml");
+    let mistakes = [
+        ("event = [{ id = 1, name = ", "expected"),
+        ("[[event]]\nid = 1\nname = \"A\"\nconstant = \"A\"", "says"),
+        (
+            "[[event]]\nid = 256\nname = \"A\"\nconstant = \"A\"\nsays = \"a\"",
+            "256",
+        ),
+        (
+            "[[event]]\nid = 1\nname = \"A\"\nconstant = \"A\"\nsays = \"a\"\nsince = \"13.7\"",
+            "unknown release \"13.7\"",
+        ),
+        ("[[event]]\nid = 1\nnaem = \"A\"", "naem"),
+        ("evnet = []", "evnet"),
+        ("version = 11", "needs [header] and [record]"),
+        (
+            &v9.replace("\"u32\", \"tlb_sn\"", "\"u33\", \"tlb_sn\""),
+            "unknown type u33",
+        ),
+        (&v9.replace("\"tlb_sn\"", "\"tlb_serial\""), "lacks a field"),
+        (
+            &v9.replace("[\"tcp_log_bbr\"", "[\"tcp_log_bbq\""),
+            "tcp_log_bbq",
+        ),
+        (
+            "[[bits]]\nname = \"t\"\nbit = [{ mask = 0, name = \"A\" }]",
+            "mask is zero",
+        ),
+        (
+            "[[struct]]\nname = \"tcp_log_bbr\"\nfields = [[\"u7\", \"flex1\", \"\"]]",
+            "unknown type u7",
+        ),
+    ];
+    for (text, says) in mistakes {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        fs::write(dir.path().join("local.toml"), text).expect("written");
+        let error = Formats::load(Some(dir.path())).expect_err(text).to_string();
+        assert!(error.contains("local.toml"), "{error}");
+        assert!(error.contains(says), "{says}: {error}");
+    }
+}
+
+#[test]
+fn a_directory_without_formats_is_an_error() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let empty = Formats::load(Some(dir.path())).expect_err("nothing there");
+    assert!(matches!(empty, FormatError::Content { .. }), "{empty}");
+    let missing = Formats::load(Some(&dir.path().join("missing"))).expect_err("missing");
+    assert!(matches!(missing, FormatError::Read { .. }), "{missing}");
+    assert!(missing.to_string().contains("missing"), "{missing}");
+}
+
+fn text(listing: &listing::Listing) -> String {
+    let mut out = Vec::new();
+    listing.write_text(&mut out).expect("memory");
+    String::from_utf8(out).expect("UTF-8")
+}
+
+#[test]
+fn every_listed_name_can_be_shown() {
+    let formats = Formats::builtin();
+    let index = listing::index(formats);
+    let json = index.to_json();
+    let text_form = text(&index);
+    let mut names = 0;
+    for table in json["tables"].as_array().expect("tables") {
+        for row in table["rows"].as_array().expect("rows") {
+            let name = row["name"].as_str().expect("a name");
+            assert!(text_form.contains(name), "{name}");
+            let shown = listing::named(formats, name).unwrap_or_else(|e| panic!("{e}"));
+            assert!(!text(&shown).is_empty(), "{name}");
+            names += 1;
+        }
+    }
+    // Versions, versions by ABI, structures, tables.
+    assert_eq!(names, 4 + 12 + 8 + (1 + 5 + 17));
+}
+
+#[test]
+fn a_version_is_shown_with_its_offsets() {
+    let formats = Formats::builtin();
+    let v9 = text(&listing::named(formats, "v9").expect("v9"));
+    let has = |text: &str, words: &str| {
+        let squeezed: Vec<String> = text
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
+        assert!(
+            squeezed.iter().any(|line| line.starts_with(words)),
+            "{words}\n{text}"
+        );
+    };
+    has(&v9, "tcp_log_header, 208 bytes:");
+    has(&v9, "tcp_log_buffer, 328 bytes:");
+    has(&v9, "tcp_log_verbose, 72 bytes:");
+    has(&v9, "OFFSET SIZE TYPE FIELD MEANING");
+    has(&v9, "72 64 char[64] tlh_id log ID");
+    has(
+        &v9,
+        "156 1 u8:4 tlb_snd_scale send window scale (bits 0 to 3",
+    );
+    assert_eq!(
+        text(&listing::named(formats, "v9/lp64/little").expect("same")),
+        v9
+    );
+    let i386 = text(&listing::named(formats, "v9/i386/big").expect("v9/i386/big"));
+    has(&i386, "tcp_log_buffer, 320 bytes:");
+    has(
+        &i386,
+        "148 1 u8:4 tlb_snd_scale send window scale (bits 4 to 7",
+    );
+
+    let json = listing::named(formats, "v9").expect("v9").to_json();
+    let record = &json["tables"][1];
+    assert_eq!(json["schema"], 1);
+    assert_eq!(record["size"], 328);
+    assert_eq!(record["rows"][3]["offset"], 20);
+    assert_eq!(record["rows"][3]["field"], "tlb_sn");
+    assert_eq!(record["rows"][3]["type"], "u32");
+    let sendfile = listing::named(formats, "tcp_log_sendfile")
+        .expect("a view")
+        .to_json();
+    assert_eq!(sendfile["tables"][0]["rows"][1]["offset"], 8);
+}
+
+#[test]
+fn tables_are_shown_with_their_releases() {
+    let formats = Formats::builtin();
+    let row = |name: &str, at: usize| {
+        listing::named(formats, name).expect(name).to_json()["tables"][0]["rows"][at].clone()
+    };
+    let sb_wake = row("events", 5);
+    assert_eq!(sb_wake["id"], 4, "{sb_wake}");
+    assert_eq!(sb_wake["constant"], "TCP_LOG_SB_WAKE");
+    assert_eq!(sb_wake["releases"], "13 and later");
+    assert_eq!(row("events", 4)["releases"], "up to 13.0");
+    assert_eq!(row("tlb_flags", 0)["mask"], 1);
+    assert_eq!(row("tcp_states", 4)["name"], "ESTABLISHED");
+    let flags = text(&listing::named(formats, "tlb_flags").expect("tlb_flags"));
+    assert!(
+        flags.contains("\n   0x4000000  WAKESOW       13.0 to 13\n"),
+        "{flags}"
+    );
+    assert!(flags.lines().all(|line| line.trim_end() == line));
+}
+
+#[test]
+fn an_unknown_name_suggests_near_ones() {
+    let formats = Formats::builtin();
+    let near = |name: &str| match listing::named(formats, name) {
+        Err(ListingError::UnknownName { near, .. }) => near,
+        other => panic!("{name}: {other:?}"),
+    };
+    assert_eq!(near("event"), ["events", "tlb_eventflags"]);
+    assert_eq!(near("tlb_flag")[0], "tlb_flags");
+    assert!(near("v5").contains(&"v9".to_owned()));
+    assert_eq!(near("TCP_STATES"), ["tcp_states"]);
+    assert_eq!(near("zzzzzzzzzz"), Vec::<String>::new());
+    let says = |name: &str| listing::named(formats, name).expect_err(name).to_string();
+    assert_eq!(
+        says("event"),
+        "no format named \"event\"; did you mean events or tlb_eventflags?"
+    );
+    assert_eq!(near("events/i386"), ["events"]);
+    assert!(says("v9/vax").contains("lp64, i386, ilp32-time64"));
+    assert!(says("v9/lp64/middle").contains("little, big"));
+    assert!(says("").contains("no format named"));
+}
