@@ -7,7 +7,7 @@
 use super::header::Header;
 use super::record::Record;
 use crate::format::layout::{Field, Kind};
-use crate::format::{Dialect, Formats, Order, RXBUF, STACKINFO, TXBUF};
+use crate::format::{Dialect, EventId, Formats, Order, RXBUF, STACKINFO, TXBUF};
 
 /// `sizeof(struct tcp_log_header)` in the canonical layout.
 pub const HEADER_LEN: usize = 208;
@@ -44,10 +44,26 @@ struct Moves {
 
 #[derive(Clone, Copy, Debug)]
 enum Move {
-    Copy { from: usize, to: usize, len: usize },
-    Integer { from: usize, size: usize, signed: bool, to: usize, to_size: usize },
+    Copy {
+        from: usize,
+        to: usize,
+        len: usize,
+    },
+    Integer {
+        from: usize,
+        size: usize,
+        signed: bool,
+        to: usize,
+        to_size: usize,
+    },
     /// A bit field: the nibble order depends on the compiler's byte order.
-    Bits { from: usize, shift: u8, mask: u8, to: usize, to_shift: u8 },
+    Bits {
+        from: usize,
+        shift: u8,
+        mask: u8,
+        to: usize,
+        to_shift: u8,
+    },
 }
 
 impl Converter {
@@ -117,41 +133,45 @@ impl Converter {
         out[LENGTH_AT].copy_from_slice(&length.to_le_bytes());
     }
 
-    /// Writes the record up to its TCP header in canonical layout, stale
+    /// Appends the record up to its TCP header in canonical layout, stale
     /// parts included.
     #[inline]
-    pub fn info_with_stale(&self, record: &Record<'_>, out: &mut [u8; INFO_LEN]) {
+    pub fn info_with_stale(&self, record: &Record<'_>, out: &mut Vec<u8>) {
         match &self.moves {
-            None => out.copy_from_slice(&record.bytes()[..INFO_LEN]),
+            None => out.extend_from_slice(&record.bytes()[..INFO_LEN]),
             Some(moves) => {
-                out.fill(0);
-                run(&moves.record, record.bytes(), moves.order, out);
+                let start = out.len();
+                out.resize(start + INFO_LEN, 0);
+                let info = &mut out[start..];
+                run(&moves.record, record.bytes(), moves.order, info);
                 // The same bytes are cut into integers of other widths by
                 // these two events; it matters where bytes are swapped.
-                let cells = match record.event().0 {
-                    60 => &moves.sendfile,
-                    62 => &moves.raw64,
+                let cells = match record.event() {
+                    EventId::SENDFILE => &moves.sendfile,
+                    EventId::ACCOUNTING => &moves.raw64,
                     _ => &moves.cells,
                 };
-                run(cells, record.bytes(), moves.order, out);
+                run(cells, record.bytes(), moves.order, info);
             }
         }
     }
 
-    /// Writes the record up to its TCP header in canonical layout; parts whose
-    /// flag is not set are zero.
+    /// Appends the record up to its TCP header in canonical layout; parts
+    /// whose flag is not set are zero.
     #[inline]
-    pub fn info(&self, record: &Record<'_>, out: &mut [u8; INFO_LEN]) {
+    pub fn info(&self, record: &Record<'_>, out: &mut Vec<u8>) {
+        let start = out.len();
         self.info_with_stale(record, out);
+        let info = &mut out[start..];
         let flags = record.event_flags();
         if flags & RXBUF == 0 {
-            out[RXBUF_AT].fill(0);
+            info[RXBUF_AT].fill(0);
         }
         if flags & TXBUF == 0 {
-            out[TXBUF_AT].fill(0);
+            info[TXBUF_AT].fill(0);
         }
         if flags & STACKINFO == 0 {
-            out[STACKINFO_AT].fill(0);
+            info[STACKINFO_AT].fill(0);
         }
     }
 
@@ -166,10 +186,8 @@ impl Converter {
 
     /// Appends the whole record in canonical layout; stale parts are zero.
     pub fn record(&self, record: &Record<'_>, out: &mut Vec<u8>) {
-        let mut info = [0; INFO_LEN];
-        self.info(record, &mut info);
-        out.extend_from_slice(&info);
-        let end = out.len() + RECORD_LEN - INFO_LEN;
+        let end = out.len() + RECORD_LEN;
+        self.info(record, out);
         if let Some(tcp) = record.tcp() {
             out.extend_from_slice(tcp.bytes());
         }
@@ -212,13 +230,23 @@ impl Move {
 fn run(moves: &[Move], from: &[u8], order: Order, to: &mut [u8]) {
     for step in moves {
         match *step {
-            Move::Copy { from: at, to: dst, len } => {
+            Move::Copy {
+                from: at,
+                to: dst,
+                len,
+            } => {
                 if let (Some(src), Some(dst)) = (from.get(at..at + len), to.get_mut(dst..dst + len))
                 {
                     dst.copy_from_slice(src);
                 }
             }
-            Move::Integer { from: at, size, signed, to: dst, to_size } => {
+            Move::Integer {
+                from: at,
+                size,
+                signed,
+                to: dst,
+                to_size,
+            } => {
                 let mut value = order.read(from, at, size).unwrap_or(0);
                 if signed && size < 8 {
                     let unused = 64 - 8 * size;
@@ -226,7 +254,13 @@ fn run(moves: &[Move], from: &[u8], order: Order, to: &mut [u8]) {
                 }
                 Order::Little.write(to, dst, to_size, value);
             }
-            Move::Bits { from: at, shift, mask, to: dst, to_shift } => {
+            Move::Bits {
+                from: at,
+                shift,
+                mask,
+                to: dst,
+                to_shift,
+            } => {
                 let value = from.get(at).map_or(0, |byte| (byte >> shift) & mask);
                 if let Some(byte) = to.get_mut(dst) {
                     *byte |= value << to_shift;

@@ -73,7 +73,9 @@ impl Mark {
             !self.known.clock,
             !self.known.names,
         ];
-        bits.iter().rev().fold(0, |all, bit| all << 1 | u32::from(*bit))
+        bits.iter()
+            .rev()
+            .fold(0, |all, bit| all << 1 | u32::from(*bit))
     }
 
     fn from_bits(bits: u32) -> Mark {
@@ -93,14 +95,23 @@ impl Mark {
 /// Appends a private option of Netflix's, little endian throughout.
 pub fn put(out: &mut Vec<u8>, kind: u32, payload: &[&[u8]]) {
     let len: usize = payload.iter().map(|p| p.len()).sum();
-    out.extend_from_slice(&CUSTOM_OPTION.to_le_bytes());
-    out.extend_from_slice(&((len + 8) as u16).to_le_bytes());
-    out.extend_from_slice(&PEN.to_le_bytes());
-    out.extend_from_slice(&kind.to_le_bytes());
+    put_head(out, kind, len);
     for part in payload {
         out.extend_from_slice(part);
     }
     pad(out, len);
+}
+
+/// Appends the head of a private option whose payload has `len` bytes, a
+/// multiple of 4; the payload is to follow.
+#[inline]
+pub fn put_head(out: &mut Vec<u8>, kind: u32, len: usize) {
+    let mut head = [0; 12];
+    head[..2].copy_from_slice(&CUSTOM_OPTION.to_le_bytes());
+    head[2..4].copy_from_slice(&((len + 8) as u16).to_le_bytes());
+    head[4..8].copy_from_slice(&PEN.to_le_bytes());
+    head[8..].copy_from_slice(&kind.to_le_bytes());
+    out.extend_from_slice(&head);
 }
 
 /// Appends an option of ours, little endian throughout.

@@ -26,9 +26,9 @@ pub struct SockBuf {
 /// The verbose part: who logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verbose<'a> {
-    /// Function that logged.
+    /// `tlv_trace_func`: function that logged.
     pub function: &'a [u8],
-    /// Its caller.
+    /// `tlv_snd_frm`: function that called `tcp_output`; mostly empty.
     pub caller: &'a [u8],
     /// Source line, of use only with that exact kernel.
     pub line: u32,
@@ -188,8 +188,8 @@ impl<'a> Record<'a> {
     pub fn verbose(&self) -> Option<Verbose<'a>> {
         let part = self.verbose_bytes()?;
         Some(Verbose {
-            function: until_nul(part.get(..32)?),
-            caller: until_nul(part.get(32..64)?),
+            function: until_nul(part.get(32..64)?),
+            caller: until_nul(part.get(..32)?),
             line: self.dialect.order.read(part, 64, 4)? as u32,
         })
     }

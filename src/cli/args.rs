@@ -95,9 +95,10 @@ pub struct Kind(pub Option<InputFormat>);
 fn input_format(text: &str) -> Result<Kind, String> {
     match text {
         "auto" => Ok(Kind(None)),
-        other => other.parse().map(|format| Kind(Some(format))).map_err(
-            |e: String| format!("{e}; there are auto, stream, logbuf and pcapng"),
-        ),
+        other => other
+            .parse()
+            .map(|format| Kind(Some(format)))
+            .map_err(|e: String| format!("{e}; there are auto, stream, logbuf and pcapng")),
     }
 }
 

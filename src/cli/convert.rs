@@ -31,7 +31,12 @@ pub struct Convert {
     #[arg(short = 'D', long, value_name = "DIR")]
     directory: Option<PathBuf>,
     /// What makes a group: log-id, connection or message
-    #[arg(long, value_name = "GROUP", requires = "directory", default_value = "log-id")]
+    #[arg(
+        long,
+        value_name = "GROUP",
+        requires = "directory",
+        default_value = "log-id"
+    )]
     split: Split,
     /// One section with all records in time order, one interface per connection
     #[arg(long, conflicts_with = "directory")]
@@ -40,7 +45,12 @@ pub struct Convert {
     #[arg(long)]
     no_comments: bool,
     /// Write byte for byte the files and index of another program
-    #[arg(long, value_name = "PROGRAM", requires = "directory", conflicts_with = "split")]
+    #[arg(
+        long,
+        value_name = "PROGRAM",
+        requires = "directory",
+        conflicts_with = "split"
+    )]
     compat: Option<Compat>,
     /// Form of the output
     #[arg(long, value_name = "FORM", default_value = "pcapng", conflicts_with_all = ["directory", "merge"])]
@@ -101,7 +111,12 @@ impl Convert {
             let sink = MergeSink::new(options, formats, output).context("temporary file")?;
             run(&mut drive, sink, written)?.into_inner()
         } else {
-            run(&mut drive, PcapngSink::new(options, formats, output), written)?.into_inner()
+            run(
+                &mut drive,
+                PcapngSink::new(options, formats, output),
+                written,
+            )?
+            .into_inner()
         };
         if drive.outcome.opened > 0 {
             output.finish().with_context(written)?;
@@ -120,7 +135,11 @@ impl Convert {
         let written = || format!("writing into {}", dir.display());
         let dir = dir.to_owned();
         if self.compat.is_some() {
-            run(&mut drive, CompatSink::new(options, formats, dir.clone()), written)?;
+            run(
+                &mut drive,
+                CompatSink::new(options, formats, dir.clone()),
+                written,
+            )?;
         } else {
             let sink = SplitSink::new(options, formats, dir.clone(), self.split);
             run(&mut drive, sink, written)?;
@@ -130,11 +149,7 @@ impl Convert {
 }
 
 /// Drives everything into `sink`, and finishes it.
-fn run<S: Sink>(
-    drive: &mut Drive<'_>,
-    sink: S,
-    context: impl Fn() -> String,
-) -> anyhow::Result<S> {
+fn run<S: Sink>(drive: &mut Drive<'_>, sink: S, context: impl Fn() -> String) -> anyhow::Result<S> {
     let mut consumer = SinkConsumer { sink };
     drive.run(&mut consumer).with_context(&context)?;
     consumer.sink.finish().with_context(&context)?;

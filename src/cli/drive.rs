@@ -4,6 +4,7 @@ use super::Status;
 use super::args::{Common, Inputs};
 use super::progress::Progress;
 use crate::format::Formats;
+use crate::input::detect::Compression;
 use crate::input::{self, Batch, Bytes, InputError, InputFormat, Reader};
 use crate::output::Sink;
 use crate::output::escape::Escaped;
@@ -27,8 +28,7 @@ pub struct Job {
 pub struct Source<'a> {
     pub name: &'a str,
     pub format: InputFormat,
-    pub compression: Option<crate::input::detect::Compression>,
-    pub live: bool,
+    pub compression: Option<Compression>,
 }
 
 /// Takes what was picked, batch after batch.
@@ -115,7 +115,7 @@ impl<'a> Drive<'a> {
                 Ok(()) => {}
                 Err(e) if e.is::<InputError>() => {
                     self.outcome.failed += 1;
-                    eprintln!("tcplog: {}", Escaped(format!("{e:#}").as_bytes()));
+                    eprintln!("tcplog: {}", Escaped(format!("{e}").as_bytes()));
                 }
                 Err(e) => return Err(e),
             }
@@ -132,7 +132,6 @@ impl<'a> Drive<'a> {
             name: &reader.name,
             format: reader.format,
             compression: reader.compression,
-            live: reader.live,
         })?;
         let mut progress = Progress::new(self.common, &reader.name, reader.size);
         if self.common.threads() == 1 || reader.live {

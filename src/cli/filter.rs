@@ -34,8 +34,8 @@ impl Filter {
         args::refuse_terminal(&self.output, "the output")?;
         let mut drive = Drive::new(common, &self.inputs, formats, &self.meaning.stacks())?;
         let live = drive.live();
-        let output =
-            Output::create(&self.output, live).with_context(|| self.output.display().to_string())?;
+        let output = Output::create(&self.output, live)
+            .with_context(|| self.output.display().to_string())?;
         let mut keep = Keep {
             form: None,
             output: Some(output),

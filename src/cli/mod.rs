@@ -5,7 +5,9 @@ mod convert;
 mod drive;
 mod filter;
 mod formats;
+mod info;
 mod progress;
+mod show;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
@@ -15,7 +17,12 @@ use std::process::ExitCode;
 /// Reads FreeBSD's TCP blackbox (BBLog) records: converts them to pcapng for
 /// Wireshark, filters them, shows them, and sums them up.
 #[derive(Debug, Parser)]
-#[command(name = "tcplog", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(
+    name = "tcplog",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -29,6 +36,10 @@ pub enum Command {
     Convert(convert::Convert),
     /// Keep some records, in the input's own form
     Filter(filter::Filter),
+    /// Show records with their fields
+    Show(show::Show),
+    /// Sum up each connection
+    Info(info::Info),
     /// List the layouts, events, flags and codes this build knows
     Formats(formats::Formats),
 }
@@ -80,6 +91,8 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
     match &cli.command {
         Command::Convert(convert) => convert.run(&cli.common),
         Command::Filter(filter) => filter.run(&cli.common),
+        Command::Show(show) => show.run(&cli.common),
+        Command::Info(info) => info.run(&cli.common),
         Command::Formats(formats) => formats.run(&cli.common),
     }
 }

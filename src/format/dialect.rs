@@ -57,9 +57,7 @@ impl Slot {
                 Some(&[a, b, c, d]) => u64::from(u32::from_le_bytes([a, b, c, d])),
                 _ => 0,
             },
-            (size, order) => order
-                .read(structure, start, usize::from(size))
-                .unwrap_or(0),
+            (size, order) => order.read(structure, start, usize::from(size)).unwrap_or(0),
         };
         if self.width == 0 {
             value
@@ -202,8 +200,22 @@ impl Dialect {
     /// What a declaration must have for its records to be read at all.
     pub(super) fn check(&self) -> Result<(), &'static str> {
         let (h, r) = (&self.header_slots, &self.record_slots);
-        let header = [h.version, h.kind, h.length, h.foreign_port, h.local_port, h.af];
-        let record = [r.tv_sec, r.tv_usec, r.sn, r.stackid, r.eventid, r.eventflags];
+        let header = [
+            h.version,
+            h.kind,
+            h.length,
+            h.foreign_port,
+            h.local_port,
+            h.af,
+        ];
+        let record = [
+            r.tv_sec,
+            r.tv_usec,
+            r.sn,
+            r.stackid,
+            r.eventid,
+            r.eventflags,
+        ];
         if !header.iter().all(|slot| slot.exists()) || h.id.size != 64 {
             return Err("the header lacks a field that every version has");
         }

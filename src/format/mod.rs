@@ -33,7 +33,10 @@ pub const VERBOSE: u16 = 0x08;
 pub const STACKINFO: u16 = 0x10;
 
 const EMBEDDED: &[(&str, &str)] = &[
-    ("stackinfo.toml", include_str!("../../formats/stackinfo.toml")),
+    (
+        "stackinfo.toml",
+        include_str!("../../formats/stackinfo.toml"),
+    ),
     ("v6.toml", include_str!("../../formats/v6.toml")),
     ("v7.toml", include_str!("../../formats/v7.toml")),
     ("v8.toml", include_str!("../../formats/v8.toml")),
@@ -46,20 +49,20 @@ const EMBEDDED: &[(&str, &str)] = &[
 /// Why format files could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     Read {
         path: PathBuf,
-        source: std::io::Error,
+        cause: std::io::Error,
     },
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     Parse {
         path: PathBuf,
-        source: Box<toml::de::Error>,
+        cause: Box<toml::de::Error>,
     },
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     Layout {
         path: PathBuf,
-        source: layout::LayoutError,
+        cause: layout::LayoutError,
     },
     #[error("{}: {what}", path.display())]
     Content { path: PathBuf, what: String },
@@ -133,9 +136,9 @@ impl Formats {
             files.push(parse(Path::new(name), text)?);
         }
         if let Some(dir) = dir {
-            let read = |source| FormatError::Read {
+            let read = |cause| FormatError::Read {
                 path: dir.to_owned(),
-                source,
+                cause,
             };
             let mut paths = Vec::new();
             for entry in std::fs::read_dir(dir).map_err(read)? {
@@ -152,9 +155,9 @@ impl Formats {
                 });
             }
             for path in paths {
-                let text = std::fs::read_to_string(&path).map_err(|source| FormatError::Read {
+                let text = std::fs::read_to_string(&path).map_err(|cause| FormatError::Read {
                     path: path.clone(),
-                    source,
+                    cause,
                 })?;
                 files.push(parse(&path, &text)?);
             }
@@ -234,9 +237,9 @@ impl Formats {
         });
         for abi in Abi::ALL {
             let lay = |name: &str| {
-                layout::layout(scope, name, abi).map_err(|source| FormatError::Layout {
+                layout::layout(scope, name, abi).map_err(|cause| FormatError::Layout {
                     path: path.to_owned(),
-                    source,
+                    cause,
                 })
             };
             let (header, record) = (lay(&header.name)?, lay(&record.name)?);
@@ -302,9 +305,9 @@ fn check_structs(
     };
     for declared in &file.structs {
         for abi in Abi::ALL {
-            layout::layout(scope, &declared.name, abi).map_err(|source| FormatError::Layout {
+            layout::layout(scope, &declared.name, abi).map_err(|cause| FormatError::Layout {
                 path: path.to_owned(),
-                source,
+                cause,
             })?;
         }
     }
@@ -312,9 +315,9 @@ fn check_structs(
 }
 
 fn parse(path: &Path, text: &str) -> Result<(PathBuf, File), FormatError> {
-    let file = toml::from_str(text).map_err(|source| FormatError::Parse {
+    let file = toml::from_str(text).map_err(|cause| FormatError::Parse {
         path: path.to_owned(),
-        source: Box::new(source),
+        cause: Box::new(cause),
     })?;
     Ok((path.to_owned(), file))
 }

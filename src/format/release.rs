@@ -53,7 +53,11 @@ impl Release {
 
     /// The newest release that writes records of `version`.
     pub fn newest_of_version(version: u32) -> Release {
-        if version <= 6 { Release::R12 } else { Release::Main }
+        if version <= 6 {
+            Release::R12
+        } else {
+            Release::Main
+        }
     }
 }
 

@@ -10,8 +10,11 @@ use std::sync::Arc;
 /// Pieces of consecutive messages, in input order.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// Input bytes that the pieces point into.
+    /// Input bytes that the pieces point into. It keeps its length from use to
+    /// use, so that it need not be zeroed before each read.
     pub(super) data: Vec<u8>,
+    /// How many bytes of `data` are input.
+    pub(super) filled: usize,
     /// Headers that are not in `data`: of messages that began in an earlier
     /// batch, or that were made for records without one.
     pub(super) headers: Vec<u8>,
@@ -66,9 +69,8 @@ impl Batch {
 
     /// Makes the batch empty and keeps its memory.
     pub fn clear(&mut self) {
-        self.data.clear();
+        self.filled = 0;
         self.headers.clear();
-        self.raw.clear();
         self.blocks.clear();
         self.pieces.clear();
         self.damage.clear();

@@ -43,9 +43,9 @@ impl Bytes {
         } else {
             path.display().to_string()
         };
-        let wrap = |source| InputError::Open {
+        let wrap = |cause| InputError::Open {
             name: name.clone(),
-            source,
+            cause,
         };
         let file = if path.as_os_str() == "-" {
             File::from(io::stdin().as_fd().try_clone_to_owned().map_err(wrap)?)
@@ -98,14 +98,19 @@ impl Bytes {
             .is_some_and(|stop| stop.load(Ordering::Relaxed))
     }
 
-    fn wait_readable(&self) {
-        match &self.wait {
-            Some(file) => {
-                let mut fds = [PollFd::new(file.as_fd(), PollFlags::POLLIN)];
-                // An error here only means asking again sooner.
-                let _ = poll(&mut fds, PollTimeout::from(500u16));
-            }
-            None => std::thread::sleep(BUSY_PAUSE),
+    /// Waits a while for data; false if none came. A signal ends the wait, so
+    /// that the caller can look whether it is to stop.
+    fn wait_readable(&self) -> bool {
+        let Some(file) = &self.wait else {
+            std::thread::sleep(BUSY_PAUSE);
+            return true;
+        };
+        let mut fds = [PollFd::new(file.as_fd(), PollFlags::POLLIN)];
+        // What cannot be polled is read, and its answer is taken.
+        match poll(&mut fds, PollTimeout::from(500u16)) {
+            Ok(ready) => ready > 0,
+            Err(Errno::EINTR) => false,
+            Err(_) => true,
         }
     }
 }
@@ -118,13 +123,18 @@ impl Read for Bytes {
             if self.stopped() {
                 return Ok(0);
             }
+            if self.live && !self.wait_readable() {
+                continue;
+            }
             match self.source.read(buf) {
                 Ok(n) => {
                     self.read.fetch_add(n as u64, Ordering::Relaxed);
                     return Ok(n);
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.wait_readable(),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.wait_readable();
+                }
                 Err(e) if e.raw_os_error() == Some(Errno::EBUSY as i32) => {
                     std::thread::sleep(BUSY_PAUSE);
                 }

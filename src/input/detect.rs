@@ -224,9 +224,8 @@ pub fn logbuf_dialect<'f>(
         if count == 0 || !(to_end || cut) {
             continue;
         }
-        let better = best.is_none_or(|(top, old)| {
-            count > top || (count == top && rank(dialect) < rank(old))
-        });
+        let better = best
+            .is_none_or(|(top, old)| count > top || (count == top && rank(dialect) < rank(old)));
         if better {
             best = Some((count, dialect));
         }

@@ -29,7 +29,8 @@ impl LogbufFramer {
 
     /// As [`super::stream::Framer::frame`].
     pub fn frame(&mut self, batch: &mut Batch, base: u64, eof: bool) -> usize {
-        let data = std::mem::take(&mut batch.data);
+        let buffer = std::mem::take(&mut batch.data);
+        let data = buffer.get(..batch.filled).unwrap_or(&[]);
         let mut at = 0;
         while at < data.len() {
             let start = at;
@@ -42,7 +43,7 @@ impl LogbufFramer {
                 self.records += 1;
             }
             if at > start {
-                self.hand_out(batch, &data, start..at);
+                self.hand_out(batch, data, start..at);
             }
             let rest = &data[at..];
             match Record::new(rest, &self.dialect) {
@@ -71,12 +72,12 @@ impl LogbufFramer {
             }
         }
         if eof && self.records == 0 && self.header.is_none() {
-            self.hand_out(batch, &data, 0..0);
+            self.hand_out(batch, data, 0..0);
         }
         if eof && let Some(piece) = batch.pieces.last_mut() {
             piece.last = true;
         }
-        batch.data = data;
+        batch.data = buffer;
         at
     }
 

@@ -25,13 +25,13 @@ use std::io;
 /// Why an input cannot be read at all.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
-    #[error("{name}: {source}")]
-    Open { name: String, source: io::Error },
-    #[error("{name}: read failed at byte {offset}: {source}")]
+    #[error("{name}: {cause}")]
+    Open { name: String, cause: io::Error },
+    #[error("{name}: read failed at byte {offset}: {cause}")]
     Read {
         name: String,
         offset: u64,
-        source: io::Error,
+        cause: io::Error,
     },
     #[error("{name}: not black box data: {why}")]
     Unknown { name: String, why: String },

@@ -10,9 +10,9 @@ use super::batch::{Batch, Piece};
 use super::damage::Damage;
 use super::detect::PCAPNG_MAGIC;
 use crate::bblog::canonical::{HEADER_LEN, INFO_LEN, RECORD_LEN, VERBOSE_LEN};
+use crate::bblog::private::{self, Extra, Private};
 use crate::bblog::{Known, TcpHeader};
 use crate::format::{Formats, HDR, Order, VERBOSE};
-use crate::bblog::private::{self, Extra, Private};
 use byteorder::{BigEndian, LittleEndian};
 use pcap_file::pcapng::RawBlock;
 use std::ops::Range;
@@ -31,7 +31,10 @@ pub struct Block {
 pub enum Role {
     Section,
     /// A record: piece of the batch, and offset of the record in that piece.
-    Record { piece: usize, at: usize },
+    Record {
+        piece: usize,
+        at: usize,
+    },
     /// Serial numbers that are missing.
     Skipped,
     /// Anything else that belongs to the section.
@@ -53,7 +56,6 @@ pub struct PcapngFramer<'f> {
     sections: u64,
     /// Packets that carry no record.
     foreign: u64,
-    rest: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Debug)]
@@ -86,21 +88,17 @@ impl<'f> PcapngFramer<'f> {
             section: None,
             sections: 0,
             foreign: 0,
-            rest: None,
         }
-    }
-
-    /// What of the last window was not framed.
-    pub(super) fn take_rest(&mut self) -> Option<Vec<u8>> {
-        self.rest.take()
     }
 
     /// As [`super::stream::Framer::frame`], but `batch.data` is replaced by
     /// records in canonical layout.
     pub fn frame(&mut self, batch: &mut Batch, base: u64, eof: bool) -> usize {
-        let data = std::mem::take(&mut batch.data);
-        batch.data = std::mem::take(&mut batch.raw);
+        // The records take the place of the input, which stays beside them.
+        std::mem::swap(&mut batch.data, &mut batch.raw);
         batch.data.clear();
+        let buffer = std::mem::take(&mut batch.raw);
+        let data = buffer.get(..batch.filled).unwrap_or(&[]);
         let mut at = 0;
         while at < data.len() {
             let offset = base + at as u64;
@@ -131,12 +129,14 @@ impl<'f> PcapngFramer<'f> {
                 batch.damage.push(Damage {
                     offset: base + at as u64,
                     lost: 0,
-                    what: format!("{} packets without a black box record left out", self.foreign),
+                    what: format!(
+                        "{} packets without a black box record left out",
+                        self.foreign
+                    ),
                 });
             }
         }
-        self.rest = Some(data.get(at..).unwrap_or(&[]).to_vec());
-        batch.raw = data;
+        batch.raw = buffer;
         at
     }
 
@@ -188,7 +188,10 @@ impl<'f> PcapngFramer<'f> {
         (1..here.len().saturating_sub(11)).find(|at| {
             let there = &here[*at..];
             if there.starts_with(&PCAPNG_MAGIC) {
-                return matches!(there[8..12], [0x4d, 0x3c, 0x2b, 0x1a] | [0x1a, 0x2b, 0x3c, 0x4d]);
+                return matches!(
+                    there[8..12],
+                    [0x4d, 0x3c, 0x2b, 0x1a] | [0x1a, 0x2b, 0x3c, 0x4d]
+                );
             }
             let kind = order.read(there, 0, 4);
             let len = order.read(there, 4, 4).unwrap_or(0) as usize;
@@ -326,11 +329,7 @@ impl<'f> PcapngFramer<'f> {
     }
 
     /// `None`: a packet that is not ours.
-    fn packet(
-        &mut self,
-        batch: &mut Batch,
-        block: &RawBlock<'_>,
-    ) -> Option<Result<Role, String>> {
+    fn packet(&mut self, batch: &mut Batch, block: &RawBlock<'_>) -> Option<Result<Role, String>> {
         let section = self.section.as_mut()?;
         let order = section.order;
         let body = &block.body[..];
@@ -347,11 +346,7 @@ impl<'f> PcapngFramer<'f> {
     }
 
     /// `None`: a custom block of somebody else.
-    fn custom(
-        &mut self,
-        batch: &mut Batch,
-        block: &RawBlock<'_>,
-    ) -> Option<Result<Role, String>> {
+    fn custom(&mut self, batch: &mut Batch, block: &RawBlock<'_>) -> Option<Result<Role, String>> {
         let section = self.section.as_mut()?;
         let body = &block.body[..];
         if section.order.read(body, 0, 4)? != u64::from(private::PEN) {
@@ -463,7 +458,12 @@ impl Section {
     }
 
     /// Appends records to the piece under way, or begins one.
-    fn hand_out(&mut self, batch: &mut Batch, records: Range<usize>, message: Option<u32>) -> usize {
+    fn hand_out(
+        &mut self,
+        batch: &mut Batch,
+        records: Range<usize>,
+        message: Option<u32>,
+    ) -> usize {
         let header = message
             .and_then(|number| self.message(number))
             .unwrap_or(&self.header);
@@ -482,7 +482,11 @@ impl Section {
             header_apart: true,
             header: start..batch.headers.len(),
             records,
-            known: if message.is_some() { Known::ALL } else { self.known },
+            known: if message.is_some() {
+                Known::ALL
+            } else {
+                self.known
+            },
             first: !self.begun || message.is_some(),
             last: false,
             offset,

@@ -1,6 +1,7 @@
 //! One input, whatever its kind: opens, decompresses, recognises, and hands
 //! out batches.
 
+use super::InputError;
 use super::batch::Batch;
 use super::bytes::Bytes;
 use super::damage::Damage;
@@ -8,7 +9,6 @@ use super::detect::{self, Compression, InputFormat, PCAPNG_MAGIC};
 use super::logbuf::LogbufFramer;
 use super::pcapng::PcapngFramer;
 use super::stream::Framer;
-use super::InputError;
 use crate::format::Formats;
 use std::io::{self, Cursor, Read};
 use std::sync::Arc;
@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub const BATCH: usize = 256 * 1024;
 
 /// A window that makes no progress grows up to this; pcapng blocks may be
-/// large, records never are.
-const MAX_WINDOW: usize = 16 * 1024 * 1024;
+/// large (the framer refuses those above 16 MiB), records never are.
+const MAX_WINDOW: usize = 24 * 1024 * 1024;
 
 /// Bytes to look at before the kind of an input is decided.
 const HEAD: usize = 64 * 1024;
@@ -63,10 +63,10 @@ pub fn open<'f>(
 ) -> Result<Reader<'f>, InputError> {
     let name = bytes.name.clone();
     let (live, size, position) = (bytes.live, bytes.size, bytes.counter());
-    let read_error = |source, offset| InputError::Read {
+    let read_error = |cause, offset| InputError::Read {
         name: name.clone(),
         offset,
-        source,
+        cause,
     };
     // Six bytes tell a compression; what follows is read through it.
     let mut head = Vec::new();
@@ -82,9 +82,8 @@ pub fn open<'f>(
     };
     // A live input is recognised by the first bytes of its first message; to
     // wait for more would be to wait for the next one.
-    let told = |head: &[u8]| {
-        detect::version_and_order(head).is_some() || head.starts_with(&PCAPNG_MAGIC)
-    };
+    let told =
+        |head: &[u8]| detect::version_and_order(head).is_some() || head.starts_with(&PCAPNG_MAGIC);
     if live && !eof {
         eof = fill(source.as_mut(), &mut head, 16).map_err(|e| read_error(e, 0))?;
     }
@@ -111,8 +110,8 @@ pub fn open<'f>(
         InputFormat::Stream => Framing::Stream(Framer::new(formats)),
         InputFormat::Pcapng => Framing::Pcapng(Box::new(PcapngFramer::new(formats))),
         InputFormat::Logbuf => {
-            let dialect = detect::logbuf_dialect(&head, eof, formats)
-                .unwrap_or_else(|| Formats::canonical());
+            let dialect =
+                detect::logbuf_dialect(&head, eof, formats).unwrap_or_else(|| Formats::canonical());
             Framing::Logbuf(LogbufFramer::new(Arc::clone(dialect)))
         }
     };
@@ -210,14 +209,29 @@ fn fill(source: &mut dyn Read, buf: &mut Vec<u8>, wanted: usize) -> io::Result<b
 fn read_once(source: &mut dyn Read, buf: &mut Vec<u8>, most: usize) -> io::Result<usize> {
     let start = buf.len();
     buf.resize(start + most, 0);
-    let result = loop {
-        match source.read(&mut buf[start..]) {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            other => break other,
-        }
-    };
+    let result = read_retried(source, &mut buf[start..]);
     buf.truncate(start + result.as_ref().copied().unwrap_or(0));
     result
+}
+
+fn read_retried(source: &mut dyn Read, room: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match source.read(room) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+/// Begins the input of `batch` with `bytes`.
+fn put(batch: &mut Batch, bytes: &[u8]) {
+    if batch.data.len() < bytes.len() {
+        batch.data.resize(bytes.len(), 0);
+    }
+    if let Some(room) = batch.data.get_mut(..bytes.len()) {
+        room.copy_from_slice(bytes);
+        batch.filled = bytes.len();
+    }
 }
 
 impl Reader<'_> {
@@ -231,25 +245,20 @@ impl Reader<'_> {
             if self.done {
                 return Ok(false);
             }
-            std::mem::swap(&mut batch.data, &mut self.rest);
+            if matches!(self.framing, Framing::Pcapng(_)) {
+                std::mem::swap(&mut batch.data, &mut batch.raw);
+            }
+            put(batch, &self.rest);
             self.rest.clear();
             self.refill(batch, wanted)?;
-            let taken = match &mut self.framing {
-                Framing::Stream(framer) => framer.frame(batch, self.base, self.eof),
-                Framing::Logbuf(framer) => framer.frame(batch, self.base, self.eof),
-                Framing::Pcapng(framer) => framer.frame(batch, self.base, self.eof),
+            let (base, eof) = (self.base, self.eof);
+            let (taken, input) = match &mut self.framing {
+                Framing::Stream(framer) => (framer.frame(batch, base, eof), &batch.data),
+                Framing::Logbuf(framer) => (framer.frame(batch, base, eof), &batch.data),
+                Framing::Pcapng(framer) => (framer.frame(batch, base, eof), &batch.raw),
             };
-            // pcapng replaces the buffer by records; it keeps its own rest.
-            let left = match &mut self.framing {
-                Framing::Pcapng(framer) => framer.take_rest(),
-                _ => {
-                    self.rest.extend_from_slice(batch.data.get(taken..).unwrap_or(&[]));
-                    None
-                }
-            };
-            if let Some(left) = left {
-                self.rest = left;
-            }
+            let left = input.get(taken..batch.filled).unwrap_or(&[]);
+            self.rest.extend_from_slice(left);
             self.base += taken as u64;
             batch.position = self.position.load(Ordering::Relaxed);
             if self.eof {
@@ -262,38 +271,43 @@ impl Reader<'_> {
             }
             // Nothing was whole in this window: look at a larger one.
             if taken == 0 {
-                wanted = (wanted * 2).clamp(self.rest.len() + BATCH, MAX_WINDOW);
+                wanted = (wanted * 2).min(MAX_WINDOW).max(self.rest.len() + BATCH);
             }
         }
     }
 
     fn refill(&mut self, batch: &mut Batch, wanted: usize) -> Result<(), InputError> {
-        while !self.eof && batch.data.len() < wanted {
-            let missing = wanted - batch.data.len();
-            match read_once(self.source.as_mut(), &mut batch.data, missing) {
+        if batch.data.len() < wanted {
+            batch.data.resize(wanted, 0);
+        }
+        while !self.eof && batch.filled < wanted {
+            let room = batch.data.get_mut(batch.filled..wanted).unwrap_or(&mut []);
+            let read = read_retried(self.source.as_mut(), room);
+            batch.filled += read.as_ref().copied().unwrap_or(0);
+            match read {
                 Ok(0) => self.eof = true,
                 Ok(_) if self.live => break,
                 Ok(_) => {}
                 Err(e) if self.compression.is_some() => {
-                    let offset = self.base + batch.data.len() as u64;
+                    let offset = self.base + batch.filled as u64;
                     self.late = Some(decompression_damage(offset, &e));
                     self.eof = true;
                 }
-                Err(source) => {
+                Err(cause) => {
                     // What was read before the error is good: frame it first,
                     // and say where reading stopped.
-                    let offset = self.base + batch.data.len() as u64;
-                    if batch.data.is_empty() {
+                    let offset = self.base + batch.filled as u64;
+                    if batch.filled == 0 {
                         return Err(InputError::Read {
                             name: self.name.clone(),
                             offset,
-                            source,
+                            cause,
                         });
                     }
                     self.late = Some(Damage {
                         offset,
                         lost: 0,
-                        what: format!("reading failed here: {source}"),
+                        what: format!("reading failed here: {cause}"),
                     });
                     self.eof = true;
                 }

@@ -83,14 +83,15 @@ impl<'f> Framer<'f> {
     /// says that nothing follows. Returns how many bytes are dealt with; the
     /// rest is to be given again with more behind it.
     pub fn frame(&mut self, batch: &mut Batch, base: u64, eof: bool) -> usize {
-        let data = std::mem::take(&mut batch.data);
+        let buffer = std::mem::take(&mut batch.data);
+        let data = buffer.get(..batch.filled).unwrap_or(&[]);
         let mut at = 0;
         loop {
             let before = (at, self.open.is_some());
             let more = if self.open.is_some() {
-                self.walk_message(batch, &data, &mut at, base, eof)
+                self.walk_message(batch, data, &mut at, base, eof)
             } else {
-                self.begin_message(batch, &data, &mut at, base, eof)
+                self.begin_message(batch, data, &mut at, base, eof)
             };
             if !more || (at, self.open.is_some()) == before {
                 break;
@@ -99,7 +100,7 @@ impl<'f> Framer<'f> {
         if eof {
             self.end_of_input(batch, base + at as u64);
         }
-        batch.data = data;
+        batch.data = buffer;
         at
     }
 
@@ -275,7 +276,9 @@ impl<'f> Framer<'f> {
             return None;
         }
         let mut header = header.bytes().to_vec();
-        dialect.order.write(&mut header, 0, 4, u64::from(dialect.version));
+        dialect
+            .order
+            .write(&mut header, 0, 4, u64::from(dialect.version));
         dialect.order.write(&mut header, 4, 4, 1);
         Some((header, Arc::clone(dialect)))
     }
@@ -455,11 +458,14 @@ impl<'f> Framer<'f> {
             .take_while(|at| record.is_none_or(|record| *at < record))
             .find(|at| {
                 let there = &here[*at..];
-                formats.dialects.iter().any(|d| match check_header(there, d) {
-                    HeaderCheck::Good => true,
-                    HeaderCheck::Cut => !eof,
-                    _ => false,
-                })
+                formats
+                    .dialects
+                    .iter()
+                    .any(|d| match check_header(there, d) {
+                        HeaderCheck::Good => true,
+                        HeaderCheck::Cut => !eof,
+                        _ => false,
+                    })
             });
         header.map(|at| (at, false)).or(record.map(|at| (at, true)))
     }

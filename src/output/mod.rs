@@ -3,11 +3,23 @@
 //! A sink takes pieces of messages with what is wanted of them, in input
 //! order, and writes its form. Adding a form adds one file here.
 
+pub mod clock;
+pub mod connections;
+pub mod context;
+pub mod csv;
 pub mod escape;
+pub mod fields;
 pub mod files;
+pub mod json;
+pub mod json_text;
 pub mod pcapng;
+#[cfg(test)]
+mod samples;
+pub mod show;
 pub mod stacks;
+pub mod steps;
 pub mod stream;
+pub mod summary;
 pub mod words;
 
 use crate::bblog::Message;

@@ -40,12 +40,7 @@ fn end(out: &mut Vec<u8>, addr: SocketAddr, message: &Message<'_>) {
 
 /// Appends what the record says happened, in a few words.
 #[inline]
-pub fn what_happened(
-    out: &mut Vec<u8>,
-    record: &Record<'_>,
-    formats: &Formats,
-    release: Release,
-) {
+pub fn what_happened(out: &mut Vec<u8>, record: &Record<'_>, formats: &Formats, release: Release) {
     match record.tcp() {
         Some(tcp) => {
             let event = record.event();
@@ -135,12 +130,30 @@ pub fn segment(out: &mut Vec<u8>, record: &Record<'_>) {
     let mut letters = String::new();
     flag_letters(tcp.flags(), &mut letters);
     let (seq, len) = (tcp.seq(), record.len());
-    let _ = write!(out, "[{letters}] seq {seq}");
+    out.push(b'[');
+    out.extend_from_slice(letters.as_bytes());
+    out.extend_from_slice(b"] seq ");
+    number(out, seq);
     if len > 0 {
-        let _ = write!(out, ":{}", seq.wrapping_add(len));
+        out.push(b':');
+        number(out, seq.wrapping_add(len));
     }
     if tcp.flags() & ACK != 0 {
-        let _ = write!(out, " ack {}", tcp.ack());
+        out.extend_from_slice(b" ack ");
+        number(out, tcp.ack());
     }
-    let _ = write!(out, " win {} len {len}", tcp.window());
+    out.extend_from_slice(b" win ");
+    number(out, tcp.window());
+    out.extend_from_slice(b" len ");
+    number(out, len);
+}
+
+/// Appends bytes as hexadecimal digits.
+#[inline]
+pub fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        out.push(DIGITS[usize::from(byte >> 4)]);
+        out.push(DIGITS[usize::from(byte & 15)]);
+    }
 }

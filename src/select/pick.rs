@@ -130,7 +130,10 @@ impl Picker {
                     let id = record.stack_id();
                     let name = match message.stack_name {
                         Some(name) => Some(name.as_ref()),
-                        None => self.stack_names.get(usize::from(id)).and_then(|n| n.as_deref()),
+                        None => self
+                            .stack_names
+                            .get(usize::from(id))
+                            .and_then(|n| n.as_deref()),
                     };
                     let uptime_us = record.uptime_us();
                     let boot = message.header.boot_us();
@@ -163,7 +166,9 @@ impl Picker {
             picked.begins = true;
             picked.skipped_between = self.current.skipped_between;
         }
-        if let Some(sn) = self.current.previous_sn {
+        // Without addresses nothing says that two messages are of one
+        // connection.
+        if let Some(sn) = self.current.previous_sn.filter(|_| message.known.addresses) {
             self.serials.insert(connection, sn);
         }
     }

@@ -85,12 +85,12 @@ pub fn record(
     if let Some(verbose) = record.verbose() {
         out.extend_from_slice(b"; logged by ");
         words::untrusted(out, verbose.function);
-        if !verbose.caller.is_empty() {
-            out.extend_from_slice(b" for ");
-            words::untrusted(out, verbose.caller);
-        }
         out.extend_from_slice(b" line ");
         words::number(out, verbose.line);
+        if !verbose.caller.is_empty() {
+            out.extend_from_slice(b", output called by ");
+            words::untrusted(out, verbose.caller);
+        }
     }
     if name_connection {
         out.extend_from_slice(b"; ");

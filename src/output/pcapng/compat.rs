@@ -147,7 +147,8 @@ impl CompatSink {
             self.written.push(name);
         }
         if start.is_some() || !one_time {
-            self.next.insert(about.facts.session, number.saturating_add(1));
+            self.next
+                .insert(about.facts.session, number.saturating_add(1));
         }
         Ok(())
     }
@@ -170,7 +171,6 @@ impl CompatSink {
             let switched = self
                 .open
                 .as_ref()
-                
                 .is_some_and(|open| open.about.stack_id != record.stack_id());
             if switched {
                 self.close(true)?;
@@ -186,7 +186,8 @@ impl CompatSink {
                 skipped = 0;
             }
             let context = self.encoder.context(message);
-            self.encoder.record(message, &record, &context, &mut open.buffer);
+            self.encoder
+                .record(message, &record, &context, &mut open.buffer);
             open.about.records += 1;
             open.about.last_us = record.uptime_us();
             open.about.ended |= record.event() == EventId::CONNEND && record.tcp().is_none();
@@ -292,7 +293,10 @@ fn index_line(about: &About, name: &OsString, number: u32, dumptime: i64) -> Vec
     // The name goes in as it is, quotes and all: that is what it does.
     line.extend_from_slice(name.as_bytes());
     let mut put = |text: &str| line.extend_from_slice(text.as_bytes());
-    put(&format!("\", \"record_count\":{}, \"stack\":\"", about.records));
+    put(&format!(
+        "\", \"record_count\":{}, \"stack\":\"",
+        about.records
+    ));
     line.extend_from_slice(&about.stack);
     line.extend_from_slice(
         format!(

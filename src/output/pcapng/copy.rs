@@ -79,7 +79,9 @@ impl<W: Write> BlockCopy<W> {
 }
 
 fn wanted(picked: &Picked, at: usize) -> bool {
-    let after = picked.spans.partition_point(|span| span.records.start <= at);
+    let after = picked
+        .spans
+        .partition_point(|span| span.records.start <= at);
     after
         .checked_sub(1)
         .and_then(|index| picked.spans.get(index))

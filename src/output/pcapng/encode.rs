@@ -243,7 +243,11 @@ impl Encoder {
             private::put_standard(body, block::SHB_USERAPPL, APPLICATION.as_bytes());
         }
         private::put(body, private::VERSION, &[&9u32.to_le_bytes()]);
-        private::put(body, private::DUMPTIME, &[&self.options.dumptime.to_le_bytes()]);
+        private::put(
+            body,
+            private::DUMPTIME,
+            &[&self.options.dumptime.to_le_bytes()],
+        );
         private::put(body, private::DUMPINFO, &[header]);
         let stack_name = &stack_name[..stack_name.len().min(255)];
         private::put(body, private::STACKNAME, &[&[stack_id], stack_name]);
@@ -329,19 +333,19 @@ impl Encoder {
             );
             private::put_standard(&mut self.body, block::OPT_COMMENT, &self.comment);
         }
-        let mut info = [0; INFO_LEN];
         let converter = &self.converters[context.converter].1;
+        private::put_head(&mut self.body, private::TCPINFO, INFO_LEN);
+        let start = self.body.len();
         if self.options.compat {
-            converter.info_with_stale(record, &mut info);
+            converter.info_with_stale(record, &mut self.body);
         } else {
-            converter.info(record, &mut info);
+            converter.info(record, &mut self.body);
         }
-        if let Some(place) = merged {
-            if let Some(tv) = info.get_mut(..16) {
-                private::shift_time(tv, context.boot_us.wrapping_sub(place.boot_us));
-            }
+        if let Some(place) = merged
+            && let Some(tv) = self.body.get_mut(start..start + 16)
+        {
+            private::shift_time(tv, context.boot_us.wrapping_sub(place.boot_us));
         }
-        private::put(&mut self.body, private::TCPINFO, &[&info]);
         if !self.options.compat {
             if let Some(verbose) = converter.verbose(record) {
                 private::put(&mut self.body, private::TCPVERBOSE, &[&verbose]);
@@ -378,9 +382,11 @@ impl Encoder {
         let start = body.len();
         let inbound = record.event() == EventId::IN;
         let length = context.synthesis.put(body, tcp, inbound, record.len());
-        // Payload is not in the log. As tcplog_dumper does, what fits into the
-        // snap length is zeros, for which the checksum is right.
-        let captured = length.min(SNAPLEN).max((body.len() - start) as u32);
+        let mut captured = (body.len() - start) as u32;
+        if self.options.compat {
+            // tcplog_dumper fills up to the snap length with zeros.
+            captured = length.min(SNAPLEN).max(captured);
+        }
         body.resize(start + (captured as usize).next_multiple_of(4), 0);
         body[start - 8..start - 4].copy_from_slice(&captured.to_le_bytes());
         body[start - 4..start].copy_from_slice(&length.to_le_bytes());

@@ -58,7 +58,11 @@ impl Synthesis {
         let ip_len = if self.ipv6 {
             // Segments that offloading made longer than IP can say carry
             // length 0; Wireshark then takes the length of the frame.
-            let len = if tcp_len > MAX_IP_LEN { 0 } else { tcp_len as u16 };
+            let len = if tcp_len > MAX_IP_LEN {
+                0
+            } else {
+                tcp_len as u16
+            };
             let mut ip = [0; 40];
             ip[0] = 0x60;
             ip[4..6].copy_from_slice(&len.to_be_bytes());

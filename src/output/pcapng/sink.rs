@@ -3,8 +3,8 @@
 use super::encode::{Encoder, Options};
 use crate::bblog::Message;
 use crate::format::Formats;
-use crate::output::files::{PendingFile, safe_name};
 use crate::output::Sink;
+use crate::output::files::{PendingFile, safe_name};
 use crate::select::{Grouping, Picked, Picker, Split};
 use std::collections::HashMap;
 use std::ffi::OsString;
