@@ -343,8 +343,8 @@ fn write_record(made: &MadeRecord, sn: u32, dialect: &Dialect, clean: bool) -> V
     record.int("tlb_eventflags", made.flags.into());
     record.int("tlb_state", made.state as u64);
     for (name, value) in PLAIN.iter().chain(&LATER).zip(&made.values) {
-        let valid = !(name.starts_with("tlb_rxbuf") && !has(RXBUF)
-            || name.starts_with("tlb_txbuf") && !has(TXBUF));
+        let valid = (has(RXBUF) || !name.starts_with("tlb_rxbuf"))
+            && (has(TXBUF) || !name.starts_with("tlb_txbuf"));
         if valid {
             record.int(name, (*value).into());
         }

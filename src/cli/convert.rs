@@ -2,15 +2,17 @@
 
 use super::Status;
 use super::args::{self, Common, Inputs, Meaning};
-use super::drive::{Drive, SinkConsumer};
+use super::drive::{Consumer, Drive, SinkConsumer, Source};
 use crate::format::Formats;
-use crate::output::Sink;
 use crate::output::files::Output;
-use crate::output::pcapng::{CompatSink, MergeSink, Options, PcapngSink, SplitSink};
+use crate::output::pcapng::pool::Done;
+use crate::output::pcapng::{CompatSink, MergeSink, Options, PcapngSink, Pool, SplitSink};
 use crate::output::stream::{Form, StreamSink};
+use crate::output::{Job, Sink};
 use crate::select::Split;
 use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Writes records as pcapng.
@@ -111,12 +113,25 @@ impl Convert {
             let sink = MergeSink::new(options, formats, output).context("temporary file")?;
             run(&mut drive, sink, written)?.into_inner()
         } else {
-            run(
-                &mut drive,
-                PcapngSink::new(options, formats, output),
-                written,
-            )?
-            .into_inner()
+            // Without comments encoding is so little work that sharing it out
+            // would cost more than it saves.
+            let encoders = if options.comments { drive.encoders() } else { 0 };
+            match encoders {
+                0 => {
+                    let sink = PcapngSink::new(options, formats, output);
+                    run(&mut drive, sink, written)?.into_inner()
+                }
+                threads => {
+                    let mut pooled = Pooled {
+                        pool: Pool::new(threads, &options, formats),
+                        spare: Vec::new(),
+                        output,
+                    };
+                    drive.run(&mut pooled).with_context(written)?;
+                    pooled.flush().with_context(written)?;
+                    pooled.output
+                }
+            }
         };
         if drive.outcome.opened > 0 {
             output.finish().with_context(written)?;
@@ -154,4 +169,41 @@ fn run<S: Sink>(drive: &mut Drive<'_>, sink: S, context: impl Fn() -> String) ->
     drive.run(&mut consumer).with_context(&context)?;
     consumer.sink.finish().with_context(&context)?;
     Ok(consumer.sink)
+}
+
+/// Encodes in several threads, and writes what comes out in order.
+struct Pooled {
+    pool: Pool,
+    spare: Vec<u8>,
+    output: Output,
+}
+
+impl Pooled {
+    fn write(&mut self, mut done: Done) -> io::Result<Job> {
+        self.output.write_all(&done.blocks)?;
+        done.blocks.clear();
+        self.spare = done.blocks;
+        Ok(done.job)
+    }
+}
+
+impl Consumer for Pooled {
+    fn source(&mut self, _: &Source<'_>) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    fn batch(&mut self, job: Job) -> anyhow::Result<Option<Job>> {
+        let spare = std::mem::take(&mut self.spare);
+        match self.pool.give(job, spare) {
+            Some(done) => Ok(Some(self.write(done)?)),
+            None => Ok(None),
+        }
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        while let Some(done) = self.pool.next() {
+            self.write(done)?;
+        }
+        Ok(self.output.flush()?)
+    }
 }

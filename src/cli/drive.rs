@@ -5,10 +5,10 @@ use super::args::{Common, Inputs};
 use super::progress::Progress;
 use crate::format::Formats;
 use crate::input::detect::Compression;
-use crate::input::{self, Batch, Bytes, InputError, InputFormat, Reader};
-use crate::output::Sink;
+use crate::input::{self, Bytes, InputError, InputFormat, Reader};
 use crate::output::escape::Escaped;
 use crate::output::stacks::StackNames;
+use crate::output::{Job, Sink};
 use crate::select::{Picked, Picker};
 use anyhow::anyhow;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -16,13 +16,6 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// A batch, and what was picked of each of its pieces.
-#[derive(Default)]
-pub struct Job {
-    pub batch: Batch,
-    pub picks: Vec<Picked>,
-}
 
 /// What an input turned out to be.
 pub struct Source<'a> {
@@ -91,6 +84,16 @@ impl<'a> Drive<'a> {
         })
     }
 
+    /// Threads that may encode besides the one that reads and writes; 0: do
+    /// everything in one.
+    pub fn encoders(&self) -> usize {
+        match self.common.threads() {
+            1 => 0,
+            _ if self.live() => 0,
+            threads => threads - 1,
+        }
+    }
+
     /// True if an input among these may still be growing.
     pub fn live(&self) -> bool {
         let live = |path: &Path| {
@@ -134,7 +137,9 @@ impl<'a> Drive<'a> {
             compression: reader.compression,
         })?;
         let mut progress = Progress::new(self.common, &reader.name, reader.size);
-        if self.common.threads() == 1 || reader.live {
+        // Reading plain data costs less than handing it to another thread;
+        // decompression is worth one.
+        if self.common.threads() == 1 || reader.live || reader.compression.is_none() {
             self.inline(reader, consumer, &mut progress)
         } else {
             self.ahead(reader, consumer, &mut progress)

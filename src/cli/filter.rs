@@ -2,12 +2,12 @@
 
 use super::Status;
 use super::args::{self, Common, Inputs, Meaning};
-use super::drive::{Consumer, Drive, Job, Source};
+use super::drive::{Consumer, Drive, Source};
 use crate::input::InputFormat;
-use crate::output::Sink;
 use crate::output::files::Output;
 use crate::output::pcapng::BlockCopy;
 use crate::output::stream::{Form, StreamSink};
+use crate::output::{Job, Sink};
 use anyhow::{Context, anyhow};
 use clap::Args;
 use std::path::PathBuf;

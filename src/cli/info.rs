@@ -2,11 +2,11 @@
 
 use super::Status;
 use super::args::{Common, Inputs, Meaning};
-use super::drive::{Consumer, Drive, Job, Source};
+use super::drive::{Consumer, Drive, Source};
 use crate::input::detect::Compression;
-use crate::output::Sink;
 use crate::output::context::Context;
 use crate::output::summary::{SummaryForm, SummarySink};
+use crate::output::{Job, Sink};
 use clap::{Args, ValueEnum};
 use std::io;
 

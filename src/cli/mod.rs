@@ -9,6 +9,7 @@ mod info;
 mod progress;
 mod show;
 
+use crate::output::escape::Escaped;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::io;
@@ -81,7 +82,7 @@ pub fn main(name: &'static str, args: impl IntoIterator<Item = OsString>) -> Exi
         // The reader of our output has seen enough.
         Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("{name}: {e:#}");
+            eprintln!("{name}: {}", Escaped(format!("{e:#}").as_bytes()));
             ExitCode::from(2)
         }
     }

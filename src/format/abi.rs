@@ -85,19 +85,19 @@ impl Order {
     }
 
     /// Reads an unsigned integer of 1, 2, 4 or 8 bytes; `None` past the end.
+    #[inline]
     pub fn read(self, bytes: &[u8], offset: usize, size: usize) -> Option<u64> {
         let field = bytes.get(offset..offset.checked_add(size)?)?;
-        let mut wide = [0u8; 8];
-        Some(match self {
-            Order::Little => {
-                wide.get_mut(..size)?.copy_from_slice(field);
-                u64::from_le_bytes(wide)
-            }
-            Order::Big => {
-                wide.get_mut(8usize.checked_sub(size)?..)?
-                    .copy_from_slice(field);
-                u64::from_be_bytes(wide)
-            }
+        // Sizes that occur are spelled out: a copy of variable length would
+        // cost a call for each integer.
+        Some(match (self, field) {
+            (_, &[a]) => u64::from(a),
+            (Order::Little, &[a, b]) => u64::from(u16::from_le_bytes([a, b])),
+            (Order::Big, &[a, b]) => u64::from(u16::from_be_bytes([a, b])),
+            (Order::Little, &[a, b, c, d]) => u64::from(u32::from_le_bytes([a, b, c, d])),
+            (Order::Big, &[a, b, c, d]) => u64::from(u32::from_be_bytes([a, b, c, d])),
+            (Order::Little, eight) => u64::from_le_bytes(eight.try_into().ok()?),
+            (Order::Big, eight) => u64::from_be_bytes(eight.try_into().ok()?),
         })
     }
 

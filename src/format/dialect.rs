@@ -52,13 +52,9 @@ impl Slot {
     #[inline]
     pub fn read(self, structure: &[u8], order: Order) -> u64 {
         let start = usize::from(self.offset);
-        let value = match (self.size, order) {
-            (4, Order::Little) => match structure.get(start..start + 4) {
-                Some(&[a, b, c, d]) => u64::from(u32::from_le_bytes([a, b, c, d])),
-                _ => 0,
-            },
-            (size, order) => order.read(structure, start, usize::from(size)).unwrap_or(0),
-        };
+        let value = order
+            .read(structure, start, usize::from(self.size))
+            .unwrap_or(0);
         if self.width == 0 {
             value
         } else {

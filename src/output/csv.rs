@@ -86,7 +86,7 @@ impl<W: Write> CsvSink<W> {
         text(out, self.source.as_bytes());
         let header = &message.header;
         let names = message.known.names.then_some(header);
-        text(out, names.and_then(|h| h.log_id()).unwrap_or_default());
+        text(out, names.map(|h| h.id()).unwrap_or_default());
         text(out, names.map(|h| h.tag()).unwrap_or_default());
         text(out, names.map(|h| h.reason()).unwrap_or_default());
         let ends = Picker::connection(message);

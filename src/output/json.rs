@@ -18,8 +18,8 @@ const CHUNK: usize = 128 * 1024;
 /// Writes JSON Lines.
 ///
 /// Keys stand in a fixed order, that of the record's layout for state fields.
-/// A part whose flag is not set, and what the source does not know, is absent;
-/// `log_id`, `tag`, `reason` and `stack` are then null.
+/// A part whose flag is not set is absent. What every object has but this
+/// source does not know is null.
 pub struct JsonSink<W> {
     context: Context,
     plans: Plans,
@@ -65,7 +65,7 @@ impl<W: Write> JsonSink<W> {
         let names = message.known.names.then_some(header);
         let has_tag = message.dialect().header_slots.tag.exists();
         let named = [
-            ("log_id", names.and_then(|h| h.log_id())),
+            ("log_id", names.map(|h| h.id())),
             ("tag", names.filter(|_| has_tag).map(|h| h.tag())),
             ("reason", names.map(|h| h.reason())),
         ];
@@ -81,12 +81,14 @@ impl<W: Write> JsonSink<W> {
             ("local", ends.local, ends.local_port),
             ("foreign", ends.foreign, ends.foreign_port),
         ] {
-            if let Some(addr) = addr {
-                let _ = write!(out, ",\"{side}_addr\":\"{addr}\"");
-            }
-            if let Some(port) = port {
-                let _ = write!(out, ",\"{side}_port\":{port}");
-            }
+            let _ = match addr {
+                Some(addr) => write!(out, ",\"{side}_addr\":\"{addr}\""),
+                None => write!(out, ",\"{side}_addr\":null"),
+            };
+            let _ = match port {
+                Some(port) => write!(out, ",\"{side}_port\":{port}"),
+                None => write!(out, ",\"{side}_port\":null"),
+            };
         }
         if ends.local.is_some() && ends.zone != 0 {
             let _ = write!(out, ",\"zone\":{}", ends.zone);
@@ -106,13 +108,14 @@ impl<W: Write> JsonSink<W> {
         let slots = &dialect.record_slots;
         out.extend_from_slice(br#"{"schema":1,"kind":"bblog""#);
         out.extend_from_slice(&self.shared);
-        if let Some(us) = wall_clock(message, record) {
-            let start = out.len();
-            out.extend_from_slice(b",\"time\":\"");
-            if self.clock.write(out, us) {
-                out.push(b'"');
-            } else {
+        out.extend_from_slice(b",\"time\":");
+        let start = out.len();
+        out.push(b'"');
+        match wall_clock(message, record) {
+            Some(us) if self.clock.write(out, us) => out.push(b'"'),
+            _ => {
                 out.truncate(start);
+                out.extend_from_slice(b"null");
             }
         }
         out.extend_from_slice(b",\"uptime_us\":");
@@ -432,14 +435,15 @@ mod tests {
         };
         sample.record(250, 8, &[("tlb_stackid", 9), ("tlb_state", 99)]);
         let objects = objects(&[sample]);
-        for key in [
+        let shared = [
             "local_addr",
             "local_port",
             "foreign_addr",
             "foreign_port",
             "time",
-        ] {
-            assert!(objects[0].get(key).is_none(), "{key}");
+        ];
+        for key in shared {
+            assert_eq!(objects[0].get(key), Some(&Value::Null), "{key}");
         }
         for key in ["log_id", "tag", "reason"] {
             assert_eq!(objects[0].get(key), Some(&Value::Null), "{key}");
@@ -451,12 +455,12 @@ mod tests {
     }
 
     #[test]
-    fn garbage_times_are_absent() {
+    fn garbage_times_are_null() {
         let mut sample = Sample::new(v9());
         sample.record(1, 0, &[("tlb_tv.tv_usec", 1_000_000)]);
         sample.record(1, 1, &[("tlb_tv.tv_sec", i64::MAX as u64)]);
         let objects = objects(&[sample]);
-        assert!(objects.iter().all(|object| object.get("time").is_none()));
+        assert!(objects.iter().all(|object| object["time"].is_null()));
         assert_eq!(objects[0]["uptime_us"], json!(1_000_000));
         assert_eq!(objects[1]["uptime_us"], json!("9223372036854775807"));
     }

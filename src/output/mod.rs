@@ -23,8 +23,16 @@ pub mod summary;
 pub mod words;
 
 use crate::bblog::Message;
+use crate::input::Batch;
 use crate::select::Picked;
 use std::io;
+
+/// A batch, and what was picked of each of its pieces.
+#[derive(Default)]
+pub struct Job {
+    pub batch: Batch,
+    pub picks: Vec<Picked>,
+}
 
 /// Takes pieces of messages and writes them in some form.
 pub trait Sink {

@@ -14,10 +14,12 @@ pub mod copy;
 pub mod encode;
 pub mod merge;
 pub mod packet;
+pub mod pool;
 pub mod sink;
 
 pub use compat::CompatSink;
 pub use copy::BlockCopy;
 pub use encode::{Encoder, Options};
 pub use merge::MergeSink;
+pub use pool::Pool;
 pub use sink::{PcapngSink, SplitSink};
