@@ -115,7 +115,11 @@ impl Convert {
         } else {
             // Without comments encoding is so little work that sharing it out
             // would cost more than it saves.
-            let encoders = if options.comments { drive.encoders() } else { 0 };
+            let encoders = if options.comments {
+                drive.encoders()
+            } else {
+                0
+            };
             match encoders {
                 0 => {
                     let sink = PcapngSink::new(options, formats, output);

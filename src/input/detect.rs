@@ -110,7 +110,6 @@ pub fn check_header_body(bytes: &[u8], dialect: &Dialect) -> HeaderCheck {
     let good = matches!(header.af(), 2 | 28)
         && pads.iter().all(|b| *b == 0)
         && (0..1_000_000).contains(&usec)
-        && header.length() >= dialect.header.size as u64
         && texts
             .iter()
             .filter(|slot| slot.exists())
@@ -162,6 +161,21 @@ pub fn plausible_run(bytes: &[u8], dialect: &Dialect, limit: usize) -> (usize, b
 /// Records to look at before deciding between dialects.
 const LOOK_AHEAD: usize = 16;
 
+/// Looks at the first records behind a header of `dialect`: how many are
+/// plausible, and whether there is nothing else among them.
+pub fn body_fits(bytes: &[u8], dialect: &Dialect) -> (usize, bool) {
+    let body = bytes.get(dialect.header.size..).unwrap_or(&[]);
+    let length = dialect.header_slots.length.read(bytes, dialect.order);
+    let claimed = length.saturating_sub(dialect.header.size as u64);
+    let whole = usize::try_from(claimed)
+        .ok()
+        .and_then(|len| body.get(..len));
+    let (count, to_end) = plausible_run(whole.unwrap_or(body), dialect, LOOK_AHEAD);
+    // A message that is cut by the end of the buffer ends inside a record.
+    let cut = whole.is_none() && cut_inside_record(body, dialect, count);
+    (count, to_end || cut)
+}
+
 /// The dialect of the message that begins at `bytes`, which may end inside
 /// it. Sizes alone are ambiguous, so each candidate is tried on the header and
 /// on the records behind it; `likely` wins a tie.
@@ -177,17 +191,7 @@ pub fn message_dialect<'f>(
             continue;
         }
         let check = check_header_body(bytes, dialect);
-        let body = bytes.get(dialect.header.size..).unwrap_or(&[]);
-        let length = dialect.header_slots.length.read(bytes, order);
-        let body_len = length.saturating_sub(dialect.header.size as u64);
-        let whole = usize::try_from(body_len).is_ok_and(|len| len <= body.len());
-        let body = match usize::try_from(body_len) {
-            Ok(len) if whole => &body[..len],
-            _ => body,
-        };
-        let (count, to_end) = plausible_run(body, dialect, LOOK_AHEAD);
-        // A message that is cut by the end of the buffer ends inside a record.
-        let to_end = to_end || (!whole && cut_inside_record(body, dialect, count));
+        let (count, to_end) = body_fits(bytes, dialect);
         let score = (check, to_end, count);
         if check == HeaderCheck::Good && to_end && likely.is_some_and(|l| Arc::ptr_eq(l, dialect)) {
             return Some((dialect, check));

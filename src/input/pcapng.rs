@@ -41,6 +41,9 @@ pub enum Role {
     Other,
 }
 
+/// Version 9 and type 1, little endian: how a canonical header begins.
+const CANONICAL_START: [u8; 8] = [9, 0, 0, 0, 1, 0, 0, 0];
+
 const SHB: u32 = 0x0a0d_0d0a;
 const IDB: u32 = 1;
 const EPB: u32 = 6;
@@ -216,7 +219,7 @@ impl<'f> PcapngFramer<'f> {
                 role = Role::Section;
             }
             IDB => self.interface(block),
-            EPB => match self.packet(batch, block) {
+            EPB => match self.packet(batch, block, offset) {
                 Some(Ok(record)) => role = record,
                 Some(Err(what)) => batch.damage.push(Damage {
                     offset,
@@ -225,7 +228,7 @@ impl<'f> PcapngFramer<'f> {
                 }),
                 None => self.foreign += 1,
             },
-            CUSTOM => match self.custom(batch, block) {
+            CUSTOM => match self.custom(batch, block, offset) {
                 Some(Ok(found)) => role = found,
                 Some(Err(what)) => batch.damage.push(Damage {
                     offset,
@@ -273,7 +276,12 @@ impl<'f> PcapngFramer<'f> {
                 _ => {}
             }
         }
-        let continued = mark.is_some_and(|m| m.continued) && self.section.is_some();
+        // The section before may be of another message: filtered out, or lost.
+        let same = |before: &Section| {
+            header.is_some_and(|h| h[..8] == before.header[..8] && h[16..] == before.header[16..])
+        };
+        let continued =
+            mark.is_some_and(|m| m.continued) && self.section.as_ref().is_some_and(same);
         if !continued {
             self.close_section(batch);
         } else if let Some(before) = self.section.as_mut().filter(|s| !s.begun) {
@@ -299,7 +307,17 @@ impl<'f> PcapngFramer<'f> {
                 names: false,
             },
         };
-        let header = header.map_or_else(unknown_header, |h| h.to_vec());
+        let mut header = header.map_or_else(unknown_header, |h| h.to_vec());
+        if header[..8] != CANONICAL_START {
+            batch.damage.push(Damage {
+                offset,
+                lost: 0,
+                what: "the message header in this section has a damaged version or type; taken \
+                       as version 9"
+                    .to_owned(),
+            });
+            header[..8].copy_from_slice(&CANONICAL_START);
+        }
         self.section = Some(Section {
             order,
             boot_us: boot_us(&header),
@@ -329,7 +347,12 @@ impl<'f> PcapngFramer<'f> {
     }
 
     /// `None`: a packet that is not ours.
-    fn packet(&mut self, batch: &mut Batch, block: &RawBlock<'_>) -> Option<Result<Role, String>> {
+    fn packet(
+        &mut self,
+        batch: &mut Batch,
+        block: &RawBlock<'_>,
+        offset: u64,
+    ) -> Option<Result<Role, String>> {
         let section = self.section.as_mut()?;
         let order = section.order;
         let body = &block.body[..];
@@ -342,11 +365,16 @@ impl<'f> PcapngFramer<'f> {
         let link = section.links.get(interface).copied();
         let found = Found::in_options(private::options(options, order));
         let info = found.info?;
-        Some(section.record(batch, info, tcp_of(packet, link), &found))
+        Some(section.record(batch, info, tcp_of(packet, link), &found, offset))
     }
 
     /// `None`: a custom block of somebody else.
-    fn custom(&mut self, batch: &mut Batch, block: &RawBlock<'_>) -> Option<Result<Role, String>> {
+    fn custom(
+        &mut self,
+        batch: &mut Batch,
+        block: &RawBlock<'_>,
+        offset: u64,
+    ) -> Option<Result<Role, String>> {
         let section = self.section.as_mut()?;
         let body = &block.body[..];
         if section.order.read(body, 0, 4)? != u64::from(private::PEN) {
@@ -359,7 +387,7 @@ impl<'f> PcapngFramer<'f> {
                 let options = private::options(body.get(8..)?, Order::Little);
                 let found = Found::in_options(options);
                 Some(match found.info {
-                    Some(info) => section.record(batch, info, None, &found),
+                    Some(info) => section.record(batch, info, None, &found, offset),
                     None => Err("event block without a record".to_owned()),
                 })
             }
@@ -400,6 +428,7 @@ impl Section {
         info: &[u8],
         tcp: Option<TcpHeader<'_>>,
         found: &Found<'_>,
+        offset: u64,
     ) -> Result<Role, String> {
         let info: &[u8; INFO_LEN] = info
             .try_into()
@@ -407,6 +436,15 @@ impl Section {
         let start = batch.data.len();
         batch.data.extend_from_slice(info);
         let flags = u16::from_le_bytes([info[26], info[27]]);
+        if flags & HDR != 0 && tcp.is_none() {
+            batch.damage.push(Damage {
+                offset,
+                lost: 0,
+                what: "this record should have a TCP header, but none can be read; zeros stand \
+                       for it"
+                    .to_owned(),
+            });
+        }
         if let Some(tcp) = tcp.filter(|_| flags & HDR != 0) {
             let at = batch.data.len();
             batch.data.extend_from_slice(tcp.bytes());
@@ -504,8 +542,7 @@ fn boot_us(header: &[u8]) -> i64 {
 /// A header that knows nothing, for a section without one.
 fn unknown_header() -> Vec<u8> {
     let mut header = vec![0; HEADER_LEN];
-    header[0] = 9;
-    header[4] = 1;
+    header[..8].copy_from_slice(&CANONICAL_START);
     header[200] = 2;
     for at in [72, 136, 168] {
         header[at..at + 7].copy_from_slice(b"UNKNOWN");
@@ -523,6 +560,8 @@ fn tcp_of(packet: &[u8], link: Option<u16>) -> Option<TcpHeader<'_>> {
     };
     let header_len = match ip.first()? >> 4 {
         4 => usize::from(ip.first()? & 0xf) * 4,
+        // Segments longer than IP can say have a hop-by-hop header.
+        6 if *ip.get(6)? == 0 => 40 + 8 * (1 + usize::from(*ip.get(41)?)),
         6 => 40,
         _ => return None,
     };

@@ -107,7 +107,7 @@ pub fn open<'f>(
         })?,
     };
     let framing = match format {
-        InputFormat::Stream => Framing::Stream(Framer::new(formats)),
+        InputFormat::Stream => Framing::Stream(Framer::new(formats, live)),
         InputFormat::Pcapng => Framing::Pcapng(Box::new(PcapngFramer::new(formats))),
         InputFormat::Logbuf => {
             let dialect =
@@ -157,7 +157,7 @@ fn recognise(head: &[u8], eof: bool, formats: &Formats) -> Result<InputFormat, S
             big[4..].reverse();
             start.starts_with(head) || big.starts_with(head)
         });
-    if cut || Framer::new(formats).has_message(head) {
+    if cut || Framer::new(formats, false).has_message(head) {
         return Ok(InputFormat::Stream);
     }
     let shown: Vec<String> = head.iter().take(8).map(|b| format!("{b:02x}")).collect();

@@ -6,76 +6,73 @@
 //! that is no record, it goes on at the next plausible header, or at the next
 //! record of the same connection, and the range between is reported.
 
-use super::batch::{Batch, Piece};
+mod resync;
+mod walk;
+
+use super::batch::Batch;
 use super::damage::Damage;
 use super::detect::{
-    HeaderCheck, check_header, check_header_body, message_dialect, plausible_record, plausible_run,
+    HeaderCheck, body_fits, check_header, check_header_body, message_dialect, version_and_order,
 };
-use crate::bblog::{Header, Known, Record};
-use crate::format::{Dialect, Formats, Order};
-use aho_corasick::AhoCorasick;
+use crate::bblog::Header;
+use crate::format::{Dialect, Formats};
+use resync::{Found, Resync};
 use std::sync::Arc;
+use walk::{Open, Walk};
 
 /// Frames one stream, window by window.
 pub struct Framer<'f> {
     formats: &'f Formats,
+    /// Data may arrive late: never wait for more than a message needs.
+    live: bool,
     /// Dialect of the last message: what the next one most likely is.
     likely: Option<Arc<Dialect>>,
     open: Option<Open>,
     /// The message that ended last; records may go on behind a wrong length.
     closed: Option<Open>,
-    /// Built when damage is first met.
-    finder: Option<AhoCorasick>,
-    /// Messages seen.
-    pub messages: u64,
+    resync: Resync<'f>,
 }
 
-/// A message whose records are being walked.
-#[derive(Clone, Debug)]
-struct Open {
-    dialect: Arc<Dialect>,
-    header: Vec<u8>,
-    /// Where the header stands in the input.
-    offset: u64,
-    /// Bytes of records that the header still claims; `None`: it lied.
-    claimed: Option<u64>,
-    previous_sn: Option<u32>,
-    /// `tlb_starttime` and `tlb_iss` of the last record: constant over a
-    /// connection, so they tell its records in damaged input.
-    identity: Option<[u8; 8]>,
-    kept: u64,
-    handed_out: bool,
-    /// A record reached beyond the claimed end.
-    overran: bool,
+/// What of the input is at hand.
+#[derive(Clone, Copy)]
+struct Window<'a> {
+    data: &'a [u8],
+    /// Offset of `data` in the input.
+    base: u64,
+    /// Nothing follows.
+    eof: bool,
 }
 
-/// How the walk of a window ended.
-enum Walk {
-    /// Up to here everything is consumed; more input is needed.
-    More,
-    /// The message ends here.
-    Ended,
-    /// What stands here is no record.
-    Broken,
+impl<'a> Window<'a> {
+    fn rest(&self, at: usize) -> &'a [u8] {
+        self.data.get(at..).unwrap_or(&[])
+    }
+
+    fn offset(&self, at: usize) -> u64 {
+        self.base + at as u64
+    }
 }
 
-/// A record is refused if its serial number jumps further than this in
-/// damaged surroundings.
-const MAX_JUMP: u32 = 1 << 20;
+/// Whether framing can go on in this window.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    GoOn,
+    NeedMore,
+}
 
 /// Bytes that have to be seen before a place is judged: the largest header
 /// and two verbose records.
 const NEED: usize = 1024;
 
 impl<'f> Framer<'f> {
-    pub fn new(formats: &'f Formats) -> Framer<'f> {
+    pub fn new(formats: &'f Formats, live: bool) -> Framer<'f> {
         Framer {
             formats,
+            live,
             likely: None,
             open: None,
             closed: None,
-            finder: None,
-            messages: 0,
+            resync: Resync::new(formats),
         }
     }
 
@@ -85,20 +82,20 @@ impl<'f> Framer<'f> {
     pub fn frame(&mut self, batch: &mut Batch, base: u64, eof: bool) -> usize {
         let buffer = std::mem::take(&mut batch.data);
         let data = buffer.get(..batch.filled).unwrap_or(&[]);
+        let window = Window { data, base, eof };
         let mut at = 0;
         loop {
             let before = (at, self.open.is_some());
-            let more = if self.open.is_some() {
-                self.walk_message(batch, data, &mut at, base, eof)
-            } else {
-                self.begin_message(batch, data, &mut at, base, eof)
+            let next = match self.open.take() {
+                Some(open) => self.walk(batch, window, &mut at, open),
+                None => self.begin(batch, window, &mut at),
             };
-            if !more || (at, self.open.is_some()) == before {
+            if next == Next::NeedMore || (at, self.open.is_some()) == before {
                 break;
             }
         }
         if eof {
-            self.end_of_input(batch, base + at as u64);
+            self.end_of_input(batch, window.offset(at));
         }
         batch.data = buffer;
         at
@@ -106,37 +103,38 @@ impl<'f> Framer<'f> {
 
     /// True if a plausible header stands anywhere in `head`.
     pub fn has_message(&mut self, head: &[u8]) -> bool {
-        self.find(head, 0, None, false).is_some()
+        self.resync.find(head, 0, None, false).is_some()
     }
 
     fn end_of_input(&mut self, batch: &mut Batch, end: u64) {
         let Some(open) = self.open.take() else { return };
-        if open.claimed.is_some_and(|left| left > 0) {
-            batch.damage.push(Damage {
-                offset: end,
-                lost: 0,
-                what: format!(
-                    "the input ends inside the message at byte {}, {} bytes short; {} records kept",
-                    open.offset,
-                    open.claimed.unwrap_or(0),
-                    open.kept
+        if let Some(left) = open.claimed.filter(|left| *left > 0) {
+            report(
+                batch,
+                end,
+                0,
+                format!(
+                    "the input ends inside the message at byte {}, {left} bytes short; {} records \
+                     kept",
+                    open.offset, open.kept
                 ),
-            });
+            );
         }
-        self.finish_message(batch, open);
+        self.finish(batch, open);
     }
 
-    /// A message that hands out no records is handed out all the same.
-    fn finish_message(&mut self, batch: &mut Batch, mut open: Open) {
-        if open.overran {
-            batch.damage.push(Damage {
-                offset: open.offset,
-                lost: 0,
-                what: format!(
-                    "this message claims a length that ends inside a record; {} records kept",
+    /// A message without records is handed out all the same.
+    fn finish(&mut self, batch: &mut Batch, mut open: Open) {
+        if let Some(lie) = open.lie {
+            report(
+                batch,
+                open.offset,
+                0,
+                format!(
+                    "this message claims a length {lie}; {} records kept",
                     open.kept
                 ),
-            });
+            );
         }
         match batch.pieces.last_mut() {
             Some(piece) if open.handed_out && piece.offset == open.offset => piece.last = true,
@@ -146,493 +144,307 @@ impl<'f> Framer<'f> {
         self.closed = Some(open);
     }
 
-    /// At a place where a header should stand. False: more input is needed.
-    fn begin_message(
-        &mut self,
-        batch: &mut Batch,
-        data: &[u8],
-        at: &mut usize,
-        base: u64,
-        eof: bool,
-    ) -> bool {
-        let here = &data[*at..];
-        if here.is_empty() || (here.len() < 16 && !eof) {
-            return false;
+    /// At a place where a header should stand.
+    fn begin(&mut self, batch: &mut Batch, window: Window<'_>, at: &mut usize) -> Next {
+        let here = window.rest(*at);
+        let offset = window.offset(*at);
+        if here.is_empty() || (here.len() < 16 && !window.eof) {
+            return Next::NeedMore;
         }
         let found = message_dialect(here, self.formats, self.likely.as_ref())
             .map(|(dialect, check)| (Arc::clone(dialect), check));
         match found {
-            Some((_, HeaderCheck::Cut)) if !eof => return false,
-            Some((dialect, HeaderCheck::Good)) => {
-                self.open_message(here, dialect, base + *at as u64, at);
-                return true;
+            Some((_, HeaderCheck::Cut)) if !window.eof => return Next::NeedMore,
+            Some((dialect, HeaderCheck::Good)) if fits(here, &dialect) => {
+                *at += dialect.header.size;
+                self.open = Some(Open::new(dialect, here, offset));
+                return Next::GoOn;
             }
             _ => {}
         }
         let cut = |d: &Arc<Dialect>| check_header(here, d) == HeaderCheck::Cut;
-        if eof && (here.len() < 16 || self.formats.dialects.iter().any(cut)) {
-            batch.damage.push(Damage {
-                offset: base + *at as u64,
-                lost: here.len() as u64,
-                what: "the input ends inside a message header".to_owned(),
-            });
-            *at = data.len();
-            return true;
+        if window.eof && (here.len() < 16 || self.formats.dialects.iter().any(cut)) {
+            let what = "the input ends inside a message header".to_owned();
+            report(batch, offset, here.len() as u64, what);
+            *at = window.data.len();
+            return Next::GoOn;
         }
         // Whatever stands here, enough of it must be seen to judge it. Only a
         // live input waits for nothing, and a device does not send garbage.
-        if here.len() < NEED && !eof {
-            return false;
+        if here.len() < NEED && !window.eof {
+            return Next::NeedMore;
         }
-        if let Some(reopened) = self.records_go_on(here) {
-            batch.damage.push(Damage {
-                offset: base + *at as u64,
-                lost: 0,
-                what: format!(
-                    "the message at byte {} claims to end here, but its records go on; they are \
-                     kept as a message with the same header",
-                    reopened.offset
-                ),
-            });
+        if let Some(reopened) = self.records_go_on(here, window.eof) {
+            let what = format!(
+                "the message at byte {} claims to end here, but its records go on; they are kept \
+                 as a message with the same header",
+                reopened.offset
+            );
+            report(batch, offset, 0, what);
             self.open = Some(reopened);
-            return true;
-        }
-        if let Some((dialect, _)) = found
-            && self.is_usable(here, &dialect)
-        {
-            batch.damage.push(Damage {
-                offset: base + *at as u64,
-                lost: 0,
-                what: "this message header is damaged; its records are good and kept".to_owned(),
-            });
-            self.open_message(here, dialect, base + *at as u64, at);
-            return true;
+            return Next::GoOn;
         }
         if let Some((header, dialect)) = self.repaired(here) {
-            batch.damage.push(Damage {
-                offset: base + *at as u64,
-                lost: 0,
-                what: "version and type of this message header are damaged; taken as those of \
-                       the message before"
-                    .to_owned(),
-            });
-            let offset = base + *at as u64;
-            self.open_message(here, dialect, offset, at);
-            if let Some(open) = &mut self.open {
-                open.header = header;
-            }
-            return true;
+            let what = format!(
+                "version or type of this message header is damaged; taken as version {}",
+                dialect.version
+            );
+            report(batch, offset, 0, what);
+            *at += dialect.header.size;
+            self.open = Some(Open::new(dialect, &header, offset));
+            return Next::GoOn;
         }
-        self.skip_damage(batch, data, at, base, eof, "no message header here")
+        match found {
+            // A good header before damaged records.
+            Some((dialect, HeaderCheck::Good)) => {
+                *at += dialect.header.size;
+                self.open = Some(Open::new(dialect, here, offset));
+                return Next::GoOn;
+            }
+            Some((dialect, HeaderCheck::Damaged)) if has_records(here, &dialect) => {
+                let what = "this message header is damaged; its records are good and kept";
+                report(batch, offset, 0, what.to_owned());
+                *at += dialect.header.size;
+                self.open = Some(Open::new(dialect, here, offset));
+                return Next::GoOn;
+            }
+            _ => {}
+        }
+        self.skip(batch, window, at, "no message header here".to_owned())
     }
 
-    fn open_message(&mut self, here: &[u8], dialect: Arc<Dialect>, offset: u64, at: &mut usize) {
-        let size = dialect.header.size;
-        let length = dialect.header_slots.length.read(here, dialect.order);
-        self.messages += 1;
-        self.open = Some(Open {
-            header: here.get(..size).unwrap_or(here).to_vec(),
-            offset,
-            claimed: length.checked_sub(size as u64),
-            previous_sn: None,
-            identity: None,
-            kept: 0,
-            handed_out: false,
-            overran: false,
-            dialect,
-        });
-        *at += size;
-    }
-
-    /// The message before, if `here` is a record that continues it.
-    fn records_go_on(&self, here: &[u8]) -> Option<Open> {
+    /// The message before, if records that continue it stand at `here`.
+    fn records_go_on(&self, here: &[u8], eof: bool) -> Option<Open> {
         let closed = self.closed.as_ref()?;
-        let record = Record::new(here, &closed.dialect)?;
-        closed.continues(&record, true).then(|| Open {
-            claimed: None,
-            kept: 0,
-            handed_out: false,
-            overran: false,
-            ..closed.clone()
-        })
-    }
-
-    /// True if a header that has something wrong with it is followed by
-    /// records.
-    fn is_usable(&self, here: &[u8], dialect: &Dialect) -> bool {
-        let body = here.get(dialect.header.size..).unwrap_or(&[]);
-        plausible_run(body, dialect, 2).0 > 0
+        let goes_on = match closed.iss {
+            Some(_) => closed.is_continued_by(here),
+            None => self.resync.is_chain(here, closed, eof) && closed.may_reach(here, 0),
+        };
+        goes_on.then(|| closed.reopened())
     }
 
     /// The header at `here` with version and type put right, if everything
-    /// else in it is as it should be.
+    /// else in it is as it should be and records of that version follow.
     fn repaired(&self, here: &[u8]) -> Option<(Vec<u8>, Arc<Dialect>)> {
-        let dialect = self.likely.as_ref()?;
-        if check_header_body(here, dialect) != HeaderCheck::Good || !self.is_usable(here, dialect) {
-            return None;
-        }
-        let header = Header::new(here, dialect)?;
-        if header.id().is_empty() {
-            return None;
-        }
-        let mut header = header.bytes().to_vec();
-        dialect
-            .order
-            .write(&mut header, 0, 4, u64::from(dialect.version));
+        let claimed = version_and_order(here);
+        let as_it_stands = self
+            .formats
+            .dialects
+            .iter()
+            .filter(|d| claimed == Some((d.version, d.order)))
+            .map(|d| records_behind(here, d))
+            .max()
+            .unwrap_or(0);
+        let (dialect, _) = self
+            .likely
+            .iter()
+            .chain(self.formats.dialects.iter().rev())
+            .filter(|d| claimed != Some((d.version, d.order)))
+            .filter(|d| check_header_body(here, d) == HeaderCheck::Good)
+            .filter(|d| Header::new(here, d).is_some_and(|h| !h.id().is_empty()))
+            .map(|d| (d, body_fits(here, d)))
+            .filter(|(d, (records, clean))| {
+                let likely = self.likely.as_ref().is_some_and(|l| Arc::ptr_eq(l, d));
+                *records > as_it_stands && (*clean || likely)
+            })
+            // The first of those with most records: the likely one, if equal.
+            .reduce(|best, next| if next.1.0 > best.1.0 { next } else { best })?;
+        let mut header = here.get(..dialect.header.size)?.to_vec();
+        let version = u64::from(dialect.version);
+        dialect.order.write(&mut header, 0, 4, version);
         dialect.order.write(&mut header, 4, 4, 1);
         Some((header, Arc::clone(dialect)))
     }
 
-    /// Inside a message. False: more input is needed.
-    fn walk_message(
+    /// Inside a message.
+    fn walk(
         &mut self,
         batch: &mut Batch,
-        data: &[u8],
+        window: Window<'_>,
         at: &mut usize,
-        base: u64,
-        eof: bool,
-    ) -> bool {
-        let Some(mut open) = self.open.take() else {
-            return true;
-        };
+        mut open: Open,
+    ) -> Next {
         let start = *at;
-        let walk = open.walk(data, at, eof);
+        let (walk, last) = open.walk(window, at, self.live);
+        // A record that lost bytes, or whose flags lie about its size, reaches
+        // into what follows; the walk notices only behind it.
+        let suspicious = match walk {
+            Walk::Broken => true,
+            Walk::Ended => !self.stands_header(window.rest(*at)),
+            Walk::More => false,
+        };
+        if let Some(last) = last.filter(|_| suspicious) {
+            let from = last.at;
+            let overlapped = self
+                .resync
+                .find(window.rest(from), 1, Some(&open), window.eof)
+                .filter(|found| from + found.skip() < *at);
+            if let Some(found) = overlapped {
+                open.take_back(last);
+                if from > start {
+                    open.hand_out(batch, start..from, false);
+                }
+                let what = format!(
+                    "damaged record in the message at byte {}, after {} good ones",
+                    open.offset, open.kept
+                );
+                report(batch, window.offset(from), found.skip() as u64, what);
+                *at = from + found.skip();
+                return self.resume(batch, open, found);
+            }
+        }
         let ended = matches!(walk, Walk::Ended);
         if *at > start {
             open.hand_out(batch, start..*at, ended);
         }
         match walk {
             Walk::Ended => {
-                self.finish_message(batch, open);
-                true
+                self.finish(batch, open);
+                Next::GoOn
             }
             Walk::More => {
                 self.open = Some(open);
-                false
+                Next::NeedMore
             }
-            Walk::Broken => self.broken(batch, data, at, base, eof, open),
+            Walk::Broken => self.broken(batch, window, at, open),
         }
+    }
+
+    /// True if nothing, or a good header, stands at `here`.
+    fn stands_header(&self, here: &[u8]) -> bool {
+        here.is_empty()
+            || (here.len() < 16 && self.live)
+            || matches!(
+                message_dialect(here, self.formats, self.likely.as_ref()),
+                Some((_, HeaderCheck::Good | HeaderCheck::Cut))
+            )
     }
 
     /// What stands at `at` is not a record of the open message.
     fn broken(
         &mut self,
         batch: &mut Batch,
-        data: &[u8],
+        window: Window<'_>,
         at: &mut usize,
-        base: u64,
-        eof: bool,
-        mut open: Open,
-    ) -> bool {
-        let here = &data[*at..];
-        let offset = base + *at as u64;
+        open: Open,
+    ) -> Next {
+        let here = window.rest(*at);
+        let offset = window.offset(*at);
         if here.is_empty() {
-            // Only at the end of the input; end_of_input reports it.
+            // Only at the end of the input, which reports it.
             self.open = Some(open);
-            return false;
+            return Next::NeedMore;
         }
-        let header = self.header_at(here);
-        if header == HeaderCheck::Good {
+        let check = message_dialect(here, self.formats, self.likely.as_ref());
+        if matches!(check, Some((_, HeaderCheck::Good))) {
             if let Some(left) = open.claimed.filter(|left| *left > 0) {
-                batch.damage.push(Damage {
-                    offset,
-                    lost: 0,
-                    what: format!(
-                        "the next message begins here, {left} bytes before the end that the \
-                         message at byte {} claims; {} records kept",
-                        open.offset, open.kept
-                    ),
-                });
-            } else if open.claimed.is_none() && open.kept == 0 {
-                // A length below the header's own size, and no records.
-                batch.damage.push(Damage {
-                    offset: open.offset,
-                    lost: 0,
-                    what: "this message claims a length below its header's size".to_owned(),
-                });
+                let what = format!(
+                    "the next message begins here, {left} bytes before the end that the message \
+                     at byte {} claims; {} records kept",
+                    open.offset, open.kept
+                );
+                report(batch, offset, 0, what);
             }
-            self.finish_message(batch, open);
-            return true;
+            self.finish(batch, open);
+            return Next::GoOn;
         }
-        if eof && header == HeaderCheck::No && Record::new(here, &open.dialect).is_none() {
-            let find = self.find(here, 1, Some(&open), true);
-            if find.is_none() {
-                batch.damage.push(Damage {
-                    offset,
-                    lost: here.len() as u64,
-                    what: format!(
-                        "the input ends inside a record of the message at byte {}; {} records \
-                         kept",
-                        open.offset, open.kept
-                    ),
-                });
-                open.claimed = None;
-                *at = data.len();
-                self.open = Some(open);
-                return true;
-            }
-        }
-        // The claimed end is passed or the claim is worthless now.
-        open.claimed = None;
-        let what = format!(
-            "damaged record in the message at byte {}, after {} good ones",
-            open.offset, open.kept
-        );
+        let what = if window.eof && open.is_cut_record(here) {
+            format!(
+                "the input ends inside a record of the message at byte {}; {} records kept",
+                open.offset, open.kept
+            )
+        } else {
+            format!(
+                "damaged record in the message at byte {}, after {} good ones",
+                open.offset, open.kept
+            )
+        };
         self.open = Some(open);
-        self.skip_damage(batch, data, at, base, eof, &what)
+        self.skip(batch, window, at, what)
     }
 
-    fn header_at(&self, here: &[u8]) -> HeaderCheck {
-        match message_dialect(here, self.formats, self.likely.as_ref()) {
-            Some((_, check)) => check,
-            None => HeaderCheck::No,
-        }
-    }
-
-    /// Goes on at the next plausible header or record. False: more is needed.
-    fn skip_damage(
+    /// Goes on at the next plausible header or record.
+    fn skip(
         &mut self,
         batch: &mut Batch,
-        data: &[u8],
+        window: Window<'_>,
         at: &mut usize,
-        base: u64,
-        eof: bool,
-        what: &str,
-    ) -> bool {
-        let here = &data[*at..];
-        let open = self.open.take().or_else(|| self.closed.take());
-        let found = self.find(here, 1, open.as_ref(), eof);
-        let (skip, enough) = match found {
-            Some((skip, _)) => (skip, true),
-            None if eof => (here.len(), true),
+        what: String,
+    ) -> Next {
+        let here = window.rest(*at);
+        let open = self.open.take();
+        // A message that has ended is taken up again only by records that are
+        // surely its own.
+        let ended = self.closed.as_ref().filter(|closed| closed.iss.is_some());
+        let known = open.as_ref().or(ended);
+        let found = self.resync.find(here, 1, known, window.eof);
+        let skip = match found {
+            Some(found) => found.skip(),
+            None if window.eof => here.len(),
             // The last bytes may be the start of something.
-            None => (here.len().saturating_sub(NEED), false),
+            None => here.len().saturating_sub(NEED),
         };
         if skip > 0 {
-            report(batch, base + *at as u64, skip as u64, what);
+            report(batch, window.offset(*at), skip as u64, what);
             *at += skip;
         }
+        let open = open.map(|mut open| {
+            open.claimed = open.claimed.map(|left| left.saturating_sub(skip as u64));
+            open
+        });
         match (found, open) {
-            (Some((_, true)), Some(open)) => {
-                self.open = Some(Open {
-                    previous_sn: open.previous_sn,
-                    claimed: None,
-                    ..open
-                });
+            (Some(found), Some(open)) => self.resume(batch, open, found),
+            (Some(Found::Record(_)), None) => {
+                self.open = self.closed.as_ref().map(Open::reopened);
+                Next::GoOn
             }
-            (Some((_, false)), Some(open)) if open.handed_out || open.kept > 0 => {
-                self.closed = Some(open);
-            }
-            (Some(_), _) => {}
-            // Keep looking with the same message in mind.
-            (None, open) => {
-                if let Some(open) = open {
-                    if eof {
-                        self.open = None;
-                        self.closed = Some(open);
-                    } else {
-                        self.open = Some(open);
-                    }
+            (Some(Found::Header(_)), None) => Next::GoOn,
+            // The message stays open: its records may yet come.
+            (None, mut open) => {
+                if let Some(open) = open.as_mut().filter(|_| window.eof) {
+                    // That the rest is missing has been said.
+                    open.claimed = None;
                 }
+                self.open = open;
+                if skip > 0 { Next::GoOn } else { Next::NeedMore }
             }
         }
-        enough || skip > 0
     }
 
-    /// The next plausible header, or record that continues `open`, at `from`
-    /// or later; the second value is true for a record.
-    fn find(
-        &mut self,
-        here: &[u8],
-        from: usize,
-        open: Option<&Open>,
-        eof: bool,
-    ) -> Option<(usize, bool)> {
-        let record = open.and_then(|open| open.find_record(here, from));
-        let formats = self.formats;
-        let finder = self.finder.get_or_insert_with(|| header_finder(formats));
-        let searched = here.get(from..)?;
-        let header = finder
-            .find_overlapping_iter(searched)
-            .map(|found| from + found.start())
-            .take_while(|at| record.is_none_or(|record| *at < record))
-            .find(|at| {
-                let there = &here[*at..];
-                formats
-                    .dialects
-                    .iter()
-                    .any(|d| match check_header(there, d) {
-                        HeaderCheck::Good => true,
-                        HeaderCheck::Cut => !eof,
-                        _ => false,
-                    })
-            });
-        header.map(|at| (at, false)).or(record.map(|at| (at, true)))
+    /// Goes on with what was found behind damage in an open message.
+    fn resume(&mut self, batch: &mut Batch, mut open: Open, found: Found) -> Next {
+        open.claimed = None;
+        match found {
+            Found::Record(_) => self.open = Some(open),
+            Found::Header(_) => self.finish(batch, open),
+        }
+        Next::GoOn
     }
 }
 
-/// Adds to the damage that ends where this one begins, if it is the same.
-fn report(batch: &mut Batch, offset: u64, lost: u64, what: &str) {
+/// How many plausible records follow the header at `here`, of the first few.
+fn records_behind(here: &[u8], dialect: &Dialect) -> usize {
+    body_fits(here, dialect).0
+}
+
+fn has_records(here: &[u8], dialect: &Dialect) -> bool {
+    records_behind(here, dialect) > 0
+}
+
+/// True if only plausible records follow the good header at `here`.
+fn fits(here: &[u8], dialect: &Dialect) -> bool {
+    body_fits(here, dialect).1
+}
+
+/// Reports damage; what goes on where the last report ended is one with it.
+fn report(batch: &mut Batch, offset: u64, lost: u64, what: String) {
     if let Some(last) = batch.damage.last_mut()
         && last.lost > 0
+        && lost > 0
         && last.offset + last.lost == offset
-        && (last.what == what || what == "no message header here")
     {
         last.lost += lost;
         return;
     }
-    batch.damage.push(Damage {
-        offset,
-        lost,
-        what: what.to_owned(),
-    });
-}
-
-/// Finds version and type of every known version in both byte orders.
-fn header_finder(formats: &Formats) -> AhoCorasick {
-    let mut patterns: Vec<[u8; 8]> = Vec::new();
-    for version in &formats.versions {
-        for order in Order::ALL {
-            let mut pattern = [0; 8];
-            order.write(&mut pattern, 0, 4, u64::from(version.number));
-            order.write(&mut pattern, 4, 4, 1);
-            patterns.push(pattern);
-        }
-    }
-    AhoCorasick::new(patterns).expect("a few short patterns always build")
-}
-
-impl Open {
-    /// Walks records from `at` as far as they go.
-    fn walk(&mut self, data: &[u8], at: &mut usize, eof: bool) -> Walk {
-        let slots = &self.dialect.record_slots;
-        let order = self.dialect.order;
-        let plain = self.dialect.record.size;
-        let verbose = plain + self.dialect.verbose.size;
-        let first = *at;
-        let mut last_record = None;
-        let result = loop {
-            if self.claimed == Some(0) {
-                break Walk::Ended;
-            }
-            let Some(bytes) = data.get(*at..*at + plain) else {
-                break if eof { Walk::Broken } else { Walk::More };
-            };
-            let flags = slots.eventflags.read(bytes, order) as u16;
-            let len = if flags & crate::format::VERBOSE != 0 {
-                verbose
-            } else {
-                plain
-            };
-            if data.len() - *at < len {
-                break if eof { Walk::Broken } else { Walk::More };
-            }
-            let sn = slots.sn.read(bytes, order) as u32;
-            let state = slots.state.read(bytes, order) as u32;
-            let step = self.previous_sn.map_or(1, |old| sn.wrapping_sub(old));
-            let fits = self.claimed.is_none_or(|left| left >= len as u64);
-            let sound = state <= 10 && step != 0 && step < 1 << 31 && flags & !0x1f == 0 && fits;
-            if !sound && !self.is_record_all_the_same(data, *at, len, eof) {
-                break Walk::Broken;
-            }
-            self.previous_sn = Some(sn);
-            last_record = Some(*at);
-            *at += len;
-            self.kept += 1;
-            match &mut self.claimed {
-                Some(left) if *left >= len as u64 => *left -= len as u64,
-                Some(_) => {
-                    self.claimed = None;
-                    self.overran = true;
-                }
-                None => {}
-            }
-        };
-        if let Some(start) = last_record
-            && *at > first
-        {
-            self.identity = identity(&data[start..], &self.dialect);
-        }
-        result
-    }
-
-    /// A record that looks odd is kept if what follows it is sound: a flipped
-    /// bit in a field must not cost the record, and never its neighbours.
-    fn is_record_all_the_same(&self, data: &[u8], at: usize, len: usize, eof: bool) -> bool {
-        let Some(record) = Record::new(&data[at..], &self.dialect) else {
-            return false;
-        };
-        if self.claimed.is_none() && !plausible_record(&record) {
-            return false;
-        }
-        if check_header(&data[at..], &self.dialect) >= HeaderCheck::Damaged {
-            return false;
-        }
-        let next = &data[at + len..];
-        if self.claimed == Some(len as u64) {
-            return true;
-        }
-        if next.is_empty() {
-            return eof && plausible_record(&record);
-        }
-        if self.claimed.is_some_and(|left| left < len as u64) && !plausible_record(&record) {
-            return false;
-        }
-        check_header(next, &self.dialect) == HeaderCheck::Good
-            || Record::new(next, &self.dialect).is_some_and(|next| {
-                let step = next.sn().wrapping_sub(record.sn());
-                let over = self
-                    .previous_sn
-                    .is_some_and(|old| next.sn().wrapping_sub(old) < MAX_JUMP);
-                plausible_record(&next) && (over || (step != 0 && step < MAX_JUMP))
-            })
-    }
-
-    /// True if `record` can stand behind the last one.
-    fn continues(&self, record: &Record<'_>, same_connection: bool) -> bool {
-        let step = self
-            .previous_sn
-            .map_or(1, |old| record.sn().wrapping_sub(old));
-        let same = match (self.identity, identity(record.bytes(), &self.dialect)) {
-            (Some(old), Some(new)) => old == new,
-            _ => !same_connection,
-        };
-        plausible_record(record) && (1..MAX_JUMP).contains(&step) && (same || !same_connection)
-    }
-
-    /// The next record of the same connection, at `from` or later.
-    fn find_record(&self, here: &[u8], from: usize) -> Option<usize> {
-        let identity = self.identity.filter(|id| id.iter().any(|b| *b != 0))?;
-        let lead = usize::from(self.dialect.record_slots.starttime.offset);
-        let searched = here.get(from.checked_add(lead)?..)?;
-        memchr::memmem::find_iter(searched, &identity)
-            .map(|found| from + found)
-            .find(|at| {
-                Record::new(&here[*at..], &self.dialect)
-                    .is_some_and(|record| self.continues(&record, true))
-            })
-    }
-
-    fn hand_out(&mut self, batch: &mut Batch, records: std::ops::Range<usize>, last: bool) {
-        let start = batch.headers.len();
-        batch.headers.extend_from_slice(&self.header);
-        batch.pieces.push(Piece {
-            dialect: Arc::clone(&self.dialect),
-            header_apart: true,
-            header: start..batch.headers.len(),
-            records,
-            known: Known::ALL,
-            first: !self.handed_out,
-            last,
-            offset: self.offset,
-            stack_name: None,
-        });
-        self.handed_out = true;
-    }
-}
-
-/// `tlb_starttime` and `tlb_iss`, which stand side by side.
-fn identity(record: &[u8], dialect: &Dialect) -> Option<[u8; 8]> {
-    let start = usize::from(dialect.record_slots.starttime.offset);
-    record.get(start..start + 8)?.try_into().ok()
+    batch.damage.push(Damage { offset, lost, what });
 }

@@ -15,8 +15,11 @@ pub const EVENT: u32 = 1;
 /// Private block type of missing serial numbers.
 pub const SKIPPED: u32 = 2;
 
-/// Bytes of a packet that are kept: family, IPv6 header, largest TCP header.
-pub const SNAPLEN: u32 = 104;
+/// Most bytes of a packet that tcplog_dumper keeps: family, IPv6 header,
+/// largest TCP header.
+pub const COMPAT_SNAPLEN: u32 = 104;
+/// Most bytes of a packet that we keep: an IPv6 extension header more.
+pub const SNAPLEN: u32 = 112;
 /// Link type NULL: a 32-bit address family before the IP header.
 pub const LINKTYPE_NULL: u16 = 0;
 

@@ -7,7 +7,7 @@
 //! the checksum that the record had (an option of ours), a mark on sections.
 //! Parts of a record whose flag is not set are zero.
 
-use super::block::{self, EVENT, LINKTYPE_NULL, SNAPLEN};
+use super::block::{self, COMPAT_SNAPLEN, EVENT, LINKTYPE_NULL, SNAPLEN};
 use super::comment;
 use super::packet::Synthesis;
 use crate::bblog::canonical::{Converter, HEADER_LEN, INFO_LEN};
@@ -262,7 +262,12 @@ impl Encoder {
         self.body.clear();
         self.body.extend_from_slice(&LINKTYPE_NULL.to_le_bytes());
         self.body.extend_from_slice(&[0; 2]);
-        self.body.extend_from_slice(&SNAPLEN.to_le_bytes());
+        let snaplen = if self.options.compat {
+            COMPAT_SNAPLEN
+        } else {
+            SNAPLEN
+        };
+        self.body.extend_from_slice(&snaplen.to_le_bytes());
     }
 
     pub(super) fn body(&mut self) -> &mut Vec<u8> {
@@ -385,7 +390,7 @@ impl Encoder {
         let mut captured = (body.len() - start) as u32;
         if self.options.compat {
             // tcplog_dumper fills up to the snap length with zeros.
-            captured = length.min(SNAPLEN).max(captured);
+            captured = length.min(COMPAT_SNAPLEN).max(captured);
         }
         body.resize(start + (captured as usize).next_multiple_of(4), 0);
         body[start - 8..start - 4].copy_from_slice(&captured.to_le_bytes());

@@ -56,24 +56,27 @@ impl Synthesis {
         let family = if self.ipv6 { AF_INET6 } else { AF_INET };
         out.extend_from_slice(&u32::from(family).to_le_bytes());
         let ip_len = if self.ipv6 {
-            // Segments that offloading made longer than IP can say carry
-            // length 0; Wireshark then takes the length of the frame.
-            let len = if tcp_len > MAX_IP_LEN {
-                0
-            } else {
-                tcp_len as u16
-            };
-            let mut ip = [0; 40];
+            let mut ip = [0; 48];
             ip[0] = 0x60;
-            ip[4..6].copy_from_slice(&len.to_be_bytes());
-            ip[6] = 6;
             ip[7] = 127;
             ip[8..24].copy_from_slice(src);
             ip[24..40].copy_from_slice(dst);
-            out.extend_from_slice(&ip);
-            40
+            // Segments that offloading made longer than IP can say carry the
+            // jumbo payload option (RFC 2675), in a hop-by-hop header.
+            let len = if tcp_len > MAX_IP_LEN {
+                ip[40..44].copy_from_slice(&[6, 0, 0xc2, 4]);
+                ip[44..].copy_from_slice(&tcp_len.saturating_add(8).to_be_bytes());
+                48
+            } else {
+                ip[4..6].copy_from_slice(&(tcp_len as u16).to_be_bytes());
+                ip[6] = 6;
+                40
+            };
+            out.extend_from_slice(&ip[..len]);
+            len as u32
         } else {
             let total = tcp_len.saturating_add(20);
+            // Longer ones carry 0; Wireshark then takes the frame's length.
             let len = if total > MAX_IP_LEN { 0 } else { total as u16 };
             let mut ip = [0; 20];
             ip[0] = 0x45;

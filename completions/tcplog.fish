@@ -1,0 +1,180 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_tcplog_global_optspecs
+    string join \n j/jobs= q/quiet v/verbose progress= color= strict formats= h/help V/version
+end
+
+function __fish_tcplog_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_tcplog_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_tcplog_using_subcommand
+    set -l cmd (__fish_tcplog_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c tcplog -n "__fish_tcplog_needs_command" -s j -l jobs -d 'Threads to use; output is the same for any number [default: one per core]' -r
+complete -c tcplog -n "__fish_tcplog_needs_command" -l progress -d 'Show progress on standard error' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c tcplog -n "__fish_tcplog_needs_command" -l color -d 'Use colors (NO_COLOR is honoured)' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c tcplog -n "__fish_tcplog_needs_command" -l formats -d 'Read format files from this directory; they add to or replace those of this build' -r -F
+complete -c tcplog -n "__fish_tcplog_needs_command" -s q -l quiet -d 'Say nothing but errors'
+complete -c tcplog -n "__fish_tcplog_needs_command" -s v -l verbose -d 'Say or show more; may be repeated'
+complete -c tcplog -n "__fish_tcplog_needs_command" -l strict -d 'Exit with status 2 if anything is damaged'
+complete -c tcplog -n "__fish_tcplog_needs_command" -s h -l help -d 'Print help'
+complete -c tcplog -n "__fish_tcplog_needs_command" -s V -l version -d 'Print version'
+complete -c tcplog -n "__fish_tcplog_needs_command" -f -a "convert" -d 'Write records as pcapng that Wireshark dissects'
+complete -c tcplog -n "__fish_tcplog_needs_command" -f -a "filter" -d 'Keep some records, in the input\'s own form'
+complete -c tcplog -n "__fish_tcplog_needs_command" -f -a "show" -d 'Show records with their fields'
+complete -c tcplog -n "__fish_tcplog_needs_command" -f -a "info" -d 'Sum up each connection'
+complete -c tcplog -n "__fish_tcplog_needs_command" -f -a "formats" -d 'List the layouts, events, flags and codes this build knows'
+complete -c tcplog -n "__fish_tcplog_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -l input-format -d 'Take the inputs for this kind instead of recognising them by content' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -l id -d 'Log ID that matches this glob' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -l tag -d 'Tag that matches this glob' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -l reason -d 'Dump reason that matches this glob' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -l host -d 'Address of either end, or a prefix of it' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -l port -d 'Port of either end' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -l event -d 'Event by name or number; several with commas' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -l stack -d 'Name of the TCP stack, or its number' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -l sn -d 'Serial numbers, both ends included' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -l since -d 'Not before: RFC 3339, Unix seconds, or +seconds from the first record' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -l until -d 'Not after: RFC 3339, Unix seconds, or +seconds from the first record' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -s o -l output -d 'Write everything to this file; `-` is standard output' -r -F
+complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -s D -l directory -d 'Write one file per group into this directory' -r -F
+complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -l split -d 'What makes a group: log-id, connection or message' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -l compat -d 'Write byte for byte the files and index of another program' -r -f -a "tcplog_dumper\t''"
+complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -l format -d 'Form of the output' -r -f -a "pcapng\t'pcapng, for Wireshark'
+stream\t'What /dev/tcp_log hands out'"
+complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -l dumptime -d 'Time of writing to put into the file, Unix seconds [default: SOURCE_DATE_EPOCH, else now]' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -l release -d 'Release that logged, where a number alone does not say what it means [12.0, 12, 13.0, 13, 14, 15, main]' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -l stack-name -d 'Name of a TCP stack id, as sysctl net.inet.tcp.function_info gives it' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -s j -l jobs -d 'Threads to use; output is the same for any number [default: one per core]' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -l progress -d 'Show progress on standard error' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -l color -d 'Use colors (NO_COLOR is honoured)' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -l formats -d 'Read format files from this directory; they add to or replace those of this build' -r -F
+complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -l merge -d 'One section with all records in time order, one interface per connection'
+complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -l no-comments -d 'Leave the comments out'
+complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -s q -l quiet -d 'Say nothing but errors'
+complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -s v -l verbose -d 'Say or show more; may be repeated'
+complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -l strict -d 'Exit with status 2 if anything is damaged'
+complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tcplog -n "__fish_tcplog_using_subcommand filter" -l input-format -d 'Take the inputs for this kind instead of recognising them by content' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand filter" -l id -d 'Log ID that matches this glob' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand filter" -l tag -d 'Tag that matches this glob' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand filter" -l reason -d 'Dump reason that matches this glob' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand filter" -l host -d 'Address of either end, or a prefix of it' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand filter" -l port -d 'Port of either end' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand filter" -l event -d 'Event by name or number; several with commas' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand filter" -l stack -d 'Name of the TCP stack, or its number' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand filter" -l sn -d 'Serial numbers, both ends included' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand filter" -l since -d 'Not before: RFC 3339, Unix seconds, or +seconds from the first record' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand filter" -l until -d 'Not after: RFC 3339, Unix seconds, or +seconds from the first record' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand filter" -s o -l output -d 'Write to this file; `-` is standard output' -r -F
+complete -c tcplog -n "__fish_tcplog_using_subcommand filter" -l release -d 'Release that logged, where a number alone does not say what it means [12.0, 12, 13.0, 13, 14, 15, main]' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand filter" -l stack-name -d 'Name of a TCP stack id, as sysctl net.inet.tcp.function_info gives it' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand filter" -s j -l jobs -d 'Threads to use; output is the same for any number [default: one per core]' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand filter" -l progress -d 'Show progress on standard error' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c tcplog -n "__fish_tcplog_using_subcommand filter" -l color -d 'Use colors (NO_COLOR is honoured)' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c tcplog -n "__fish_tcplog_using_subcommand filter" -l formats -d 'Read format files from this directory; they add to or replace those of this build' -r -F
+complete -c tcplog -n "__fish_tcplog_using_subcommand filter" -s q -l quiet -d 'Say nothing but errors'
+complete -c tcplog -n "__fish_tcplog_using_subcommand filter" -s v -l verbose -d 'Say or show more; may be repeated'
+complete -c tcplog -n "__fish_tcplog_using_subcommand filter" -l strict -d 'Exit with status 2 if anything is damaged'
+complete -c tcplog -n "__fish_tcplog_using_subcommand filter" -s h -l help -d 'Print help'
+complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l input-format -d 'Take the inputs for this kind instead of recognising them by content' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l id -d 'Log ID that matches this glob' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l tag -d 'Tag that matches this glob' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l reason -d 'Dump reason that matches this glob' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l host -d 'Address of either end, or a prefix of it' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l port -d 'Port of either end' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l event -d 'Event by name or number; several with commas' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l stack -d 'Name of the TCP stack, or its number' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l sn -d 'Serial numbers, both ends included' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l since -d 'Not before: RFC 3339, Unix seconds, or +seconds from the first record' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l until -d 'Not after: RFC 3339, Unix seconds, or +seconds from the first record' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l format -d 'Form of the output' -r -f -a "text\t''
+json\t''
+csv\t''"
+complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l release -d 'Release that logged, where a number alone does not say what it means [12.0, 12, 13.0, 13, 14, 15, main]' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l stack-name -d 'Name of a TCP stack id, as sysctl net.inet.tcp.function_info gives it' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand show" -s j -l jobs -d 'Threads to use; output is the same for any number [default: one per core]' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l progress -d 'Show progress on standard error' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l color -d 'Use colors (NO_COLOR is honoured)' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l formats -d 'Read format files from this directory; they add to or replace those of this build' -r -F
+complete -c tcplog -n "__fish_tcplog_using_subcommand show" -s q -l quiet -d 'Say nothing but errors'
+complete -c tcplog -n "__fish_tcplog_using_subcommand show" -s v -l verbose -d 'Say or show more; may be repeated'
+complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l strict -d 'Exit with status 2 if anything is damaged'
+complete -c tcplog -n "__fish_tcplog_using_subcommand show" -s h -l help -d 'Print help'
+complete -c tcplog -n "__fish_tcplog_using_subcommand info" -l input-format -d 'Take the inputs for this kind instead of recognising them by content' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand info" -l id -d 'Log ID that matches this glob' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand info" -l tag -d 'Tag that matches this glob' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand info" -l reason -d 'Dump reason that matches this glob' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand info" -l host -d 'Address of either end, or a prefix of it' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand info" -l port -d 'Port of either end' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand info" -l event -d 'Event by name or number; several with commas' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand info" -l stack -d 'Name of the TCP stack, or its number' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand info" -l sn -d 'Serial numbers, both ends included' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand info" -l since -d 'Not before: RFC 3339, Unix seconds, or +seconds from the first record' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand info" -l until -d 'Not after: RFC 3339, Unix seconds, or +seconds from the first record' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand info" -l format -d 'Form of the output' -r -f -a "text\t''
+json\t''"
+complete -c tcplog -n "__fish_tcplog_using_subcommand info" -l release -d 'Release that logged, where a number alone does not say what it means [12.0, 12, 13.0, 13, 14, 15, main]' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand info" -l stack-name -d 'Name of a TCP stack id, as sysctl net.inet.tcp.function_info gives it' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand info" -s j -l jobs -d 'Threads to use; output is the same for any number [default: one per core]' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand info" -l progress -d 'Show progress on standard error' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c tcplog -n "__fish_tcplog_using_subcommand info" -l color -d 'Use colors (NO_COLOR is honoured)' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c tcplog -n "__fish_tcplog_using_subcommand info" -l formats -d 'Read format files from this directory; they add to or replace those of this build' -r -F
+complete -c tcplog -n "__fish_tcplog_using_subcommand info" -s q -l quiet -d 'Say nothing but errors'
+complete -c tcplog -n "__fish_tcplog_using_subcommand info" -s v -l verbose -d 'Say or show more; may be repeated'
+complete -c tcplog -n "__fish_tcplog_using_subcommand info" -l strict -d 'Exit with status 2 if anything is damaged'
+complete -c tcplog -n "__fish_tcplog_using_subcommand info" -s h -l help -d 'Print help'
+complete -c tcplog -n "__fish_tcplog_using_subcommand formats" -l format -d 'Form of the output' -r -f -a "text\t''
+json\t''"
+complete -c tcplog -n "__fish_tcplog_using_subcommand formats" -s j -l jobs -d 'Threads to use; output is the same for any number [default: one per core]' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand formats" -l progress -d 'Show progress on standard error' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c tcplog -n "__fish_tcplog_using_subcommand formats" -l color -d 'Use colors (NO_COLOR is honoured)' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c tcplog -n "__fish_tcplog_using_subcommand formats" -l formats -d 'Read format files from this directory; they add to or replace those of this build' -r -F
+complete -c tcplog -n "__fish_tcplog_using_subcommand formats" -s q -l quiet -d 'Say nothing but errors'
+complete -c tcplog -n "__fish_tcplog_using_subcommand formats" -s v -l verbose -d 'Say or show more; may be repeated'
+complete -c tcplog -n "__fish_tcplog_using_subcommand formats" -l strict -d 'Exit with status 2 if anything is damaged'
+complete -c tcplog -n "__fish_tcplog_using_subcommand formats" -s h -l help -d 'Print help'
+complete -c tcplog -n "__fish_tcplog_using_subcommand help; and not __fish_seen_subcommand_from convert filter show info formats help" -f -a "convert" -d 'Write records as pcapng that Wireshark dissects'
+complete -c tcplog -n "__fish_tcplog_using_subcommand help; and not __fish_seen_subcommand_from convert filter show info formats help" -f -a "filter" -d 'Keep some records, in the input\'s own form'
+complete -c tcplog -n "__fish_tcplog_using_subcommand help; and not __fish_seen_subcommand_from convert filter show info formats help" -f -a "show" -d 'Show records with their fields'
+complete -c tcplog -n "__fish_tcplog_using_subcommand help; and not __fish_seen_subcommand_from convert filter show info formats help" -f -a "info" -d 'Sum up each connection'
+complete -c tcplog -n "__fish_tcplog_using_subcommand help; and not __fish_seen_subcommand_from convert filter show info formats help" -f -a "formats" -d 'List the layouts, events, flags and codes this build knows'
+complete -c tcplog -n "__fish_tcplog_using_subcommand help; and not __fish_seen_subcommand_from convert filter show info formats help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
