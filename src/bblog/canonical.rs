@@ -138,7 +138,7 @@ impl Converter {
     #[inline]
     pub fn info_with_stale(&self, record: &Record<'_>, out: &mut Vec<u8>) {
         match &self.moves {
-            None => out.extend_from_slice(&record.bytes()[..INFO_LEN]),
+            None => out.extend_from_slice(record.bytes().get(..INFO_LEN).unwrap_or(&[0; INFO_LEN])),
             Some(moves) => {
                 let start = out.len();
                 out.resize(start + INFO_LEN, 0);

@@ -12,6 +12,8 @@ pub struct Record<'a> {
     /// The record and, where its flag says so, the verbose part.
     bytes: &'a [u8],
     dialect: &'a Dialect,
+    /// `tlb_eventflags`, which nearly every accessor asks.
+    flags: u16,
 }
 
 /// A socket buffer at the moment of the record, in bytes.
@@ -61,7 +63,11 @@ impl<'a> Record<'a> {
         let plain = bytes.get(..dialect.record.size)?;
         let flags = dialect.record_slots.eventflags.read(plain, dialect.order) as u16;
         let bytes = bytes.get(..dialect.record_len(flags))?;
-        Some(Record { bytes, dialect })
+        Some(Record {
+            bytes,
+            dialect,
+            flags,
+        })
     }
 
     /// The record as the kernel wrote it, verbose part included.
@@ -87,12 +93,14 @@ impl<'a> Record<'a> {
     }
 
     /// `tlb_stackid`: number of the TCP stack, valid for one boot.
+    #[inline]
     pub fn stack_id(&self) -> u8 {
         let slot = self.dialect.record_slots.stackid;
         slot.read(self.bytes, self.dialect.order) as u8
     }
 
     /// `tlb_eventid`.
+    #[inline]
     pub fn event(&self) -> EventId {
         let slot = self.dialect.record_slots.eventid;
         EventId(slot.read(self.bytes, self.dialect.order) as u8)
@@ -101,8 +109,7 @@ impl<'a> Record<'a> {
     /// `tlb_eventflags`: which parts are valid.
     #[inline]
     pub fn event_flags(&self) -> u16 {
-        let slot = self.dialect.record_slots.eventflags;
-        slot.read(self.bytes, self.dialect.order) as u16
+        self.flags
     }
 
     /// `tlb_errno`; -1 is "not known".
@@ -164,6 +171,7 @@ impl<'a> Record<'a> {
     }
 
     /// The TCP header, if the record has it.
+    #[inline]
     pub fn tcp(&self) -> Option<TcpHeader<'a>> {
         if self.event_flags() & HDR == 0 {
             return None;
@@ -177,6 +185,7 @@ impl<'a> Record<'a> {
     }
 
     /// The verbose part as the kernel wrote it, if the record has it.
+    #[inline]
     pub fn verbose_bytes(&self) -> Option<&'a [u8]> {
         if self.event_flags() & VERBOSE == 0 {
             return None;

@@ -6,7 +6,7 @@
 
 use super::group::ConnectionKey;
 use super::{MessageFacts, RecordFacts, Select};
-use crate::bblog::{Message, Records};
+use crate::bblog::{Message, Record, Records};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -112,6 +112,7 @@ impl Picker {
         let order = message.dialect().order;
         let per_record = self.current.wanted && !self.everything && self.select.needs_records();
         let mut at = 0;
+        let mut last: Option<Record<'_>> = None;
         for record in message.records() {
             let bytes = record.bytes();
             let sn = slots.sn.read(bytes, order) as u32;
@@ -154,11 +155,14 @@ impl Picker {
                         records: at..end,
                     }),
                 }
-                self.current.previous_stack = Some(slots.stackid.read(bytes, order) as u8);
+                last = Some(record);
             } else {
                 picked.whole = false;
             }
             at = end;
+        }
+        if let Some(record) = last {
+            self.current.previous_stack = Some(record.stack_id());
         }
         let empty_message = message.last && self.current.wanted && !per_record;
         if !self.current.begun && (!picked.spans.is_empty() || empty_message) {

@@ -32,6 +32,14 @@ pub struct Options {
     pub stacks: StackNames,
 }
 
+/// How the body of an event block begins: PEN 10949, type 1.
+const EVENT_START: [u8; 8] = {
+    let (pen, kind) = (PEN.to_le_bytes(), EVENT.to_le_bytes());
+    [
+        pen[0], pen[1], pen[2], pen[3], kind[0], kind[1], kind[2], kind[3],
+    ]
+};
+
 /// What sections say wrote them.
 const APPLICATION: &str = concat!("tcplog ", env!("CARGO_PKG_VERSION"));
 
@@ -80,13 +88,11 @@ impl Encoder {
             self.section(message, None, picked, false, &context, out);
             return;
         }
-        let slot = message.dialect().record_slots.stackid;
-        let order = message.dialect().order;
         for span in &picked.spans {
             let bytes = message.records.get(span.records.clone()).unwrap_or(&[]);
             let mut skipped = span.skipped;
             for record in crate::bblog::Records::new(bytes, message.dialect()) {
-                let id = slot.read(record.bytes(), order) as u8;
+                let id = record.stack_id();
                 if stack != Some(id) {
                     self.section(message, Some(&record), picked, begun, &context, out);
                     stack = Some(id);
@@ -321,10 +327,7 @@ impl Encoder {
         let tcp = record.tcp();
         match &tcp {
             Some(tcp) => self.put_packet(record, tcp, context, merged),
-            None => {
-                self.body.extend_from_slice(&PEN.to_le_bytes());
-                self.body.extend_from_slice(&EVENT.to_le_bytes());
-            }
+            None => self.body.extend_from_slice(&EVENT_START),
         }
         if self.options.comments {
             self.comment.clear();
