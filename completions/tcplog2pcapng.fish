@@ -40,7 +40,7 @@ complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_needs_command" -s V -l versio
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_needs_command" -f -a "convert" -d 'Write records as pcapng that Wireshark dissects'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_needs_command" -f -a "filter" -d 'Keep some records, in the input\'s own form'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_needs_command" -f -a "show" -d 'Show records with their fields'
-complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_needs_command" -f -a "info" -d 'Sum up each connection'
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_needs_command" -f -a "info" -d 'Sum up each connection, and everything'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_needs_command" -f -a "formats" -d 'List the layouts, events, flags and codes this build knows'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand convert" -l input-format -d 'Take the inputs for this kind instead of recognising them by content' -r
@@ -102,7 +102,7 @@ complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand filter" -l f
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand filter" -s q -l quiet -d 'Say nothing but errors'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand filter" -s v -l verbose -d 'Say or show more; may be repeated'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand filter" -l strict -d 'Exit with status 2 if anything is damaged'
-complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand filter" -s h -l help -d 'Print help'
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand filter" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand show" -l input-format -d 'Take the inputs for this kind instead of recognising them by content' -r
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand show" -l id -d 'Log ID that matches this glob' -r
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand show" -l tag -d 'Tag that matches this glob' -r
@@ -130,7 +130,7 @@ complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand show" -l for
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand show" -s q -l quiet -d 'Say nothing but errors'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand show" -s v -l verbose -d 'Say or show more; may be repeated'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand show" -l strict -d 'Exit with status 2 if anything is damaged'
-complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand show" -s h -l help -d 'Print help'
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand info" -l input-format -d 'Take the inputs for this kind instead of recognising them by content' -r
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand info" -l id -d 'Log ID that matches this glob' -r
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand info" -l tag -d 'Tag that matches this glob' -r
@@ -171,10 +171,10 @@ complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand formats" -l 
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand formats" -s q -l quiet -d 'Say nothing but errors'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand formats" -s v -l verbose -d 'Say or show more; may be repeated'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand formats" -l strict -d 'Exit with status 2 if anything is damaged'
-complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand formats" -s h -l help -d 'Print help'
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand formats" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand help; and not __fish_seen_subcommand_from convert filter show info formats help" -f -a "convert" -d 'Write records as pcapng that Wireshark dissects'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand help; and not __fish_seen_subcommand_from convert filter show info formats help" -f -a "filter" -d 'Keep some records, in the input\'s own form'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand help; and not __fish_seen_subcommand_from convert filter show info formats help" -f -a "show" -d 'Show records with their fields'
-complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand help; and not __fish_seen_subcommand_from convert filter show info formats help" -f -a "info" -d 'Sum up each connection'
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand help; and not __fish_seen_subcommand_from convert filter show info formats help" -f -a "info" -d 'Sum up each connection, and everything'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand help; and not __fish_seen_subcommand_from convert filter show info formats help" -f -a "formats" -d 'List the layouts, events, flags and codes this build knows'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand help; and not __fish_seen_subcommand_from convert filter show info formats help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

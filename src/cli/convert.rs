@@ -15,7 +15,7 @@ use clap::{Args, ValueEnum};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// Writes records as pcapng.
+/// Write records as pcapng that Wireshark dissects
 ///
 /// Records with a TCP header become packets, the others event blocks; each
 /// carries the state of the stack and a comment in words. With -o everything

@@ -12,7 +12,7 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 use std::path::PathBuf;
 
-/// Keeps some records, in the input's own form.
+/// Keep some records, in the input's own form
 ///
 /// A stream stays a stream and pcapng stays pcapng. A message that is kept
 /// whole keeps every byte; one that loses records gets its length rewritten

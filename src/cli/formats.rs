@@ -6,8 +6,9 @@ use crate::format::listing;
 use clap::{Args, ValueEnum};
 use std::io::Write;
 
-/// Lists the layouts, events, flags and codes this build knows, or prints one
-/// of them as a table.
+/// List the layouts, events, flags and codes this build knows
+///
+/// With a NAME, one of them is printed as a table.
 #[derive(Debug, Args)]
 pub struct Formats {
     /// What to print: a name from the list, such as v9, v6/i386/big, events or tlb_flags

@@ -10,7 +10,7 @@ use crate::output::{Job, Sink};
 use clap::{Args, ValueEnum};
 use std::io;
 
-/// Sums up each connection, and everything.
+/// Sum up each connection, and everything
 #[derive(Debug, Args)]
 pub struct Info {
     #[command(flatten)]

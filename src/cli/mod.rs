@@ -33,15 +33,10 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Write records as pcapng that Wireshark dissects
     Convert(convert::Convert),
-    /// Keep some records, in the input's own form
     Filter(filter::Filter),
-    /// Show records with their fields
     Show(show::Show),
-    /// Sum up each connection
     Info(info::Info),
-    /// List the layouts, events, flags and codes this build knows
     Formats(formats::Formats),
 }
 

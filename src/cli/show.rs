@@ -11,7 +11,7 @@ use crate::output::show::TextSink;
 use clap::{Args, ValueEnum};
 use std::io;
 
-/// Shows records with their fields.
+/// Show records with their fields
 ///
 /// Text has one line per record; -v adds all fields that the record declares
 /// valid, -vv the stack specific bytes as they are. JSON has one object per
