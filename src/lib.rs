@@ -3,7 +3,7 @@
 //! A record walks through this crate in one direction, and each module knows
 //! only the ones before it:
 //!
-//! * [`format`]: what a kernel writes, as data: structure layouts, event
+//! * [`mod@format`]: what a kernel writes, as data: structure layouts, event
 //!   names, flag bits and code tables, read from `formats/*.toml`;
 //! * [`bblog`]: borrowed views of messages and records over a layout;
 //! * [`input`]: bytes become messages: detection, decompression, framing;

@@ -53,7 +53,7 @@ macro_rules! u32_fields {
 u32_fields! {
     ticks, sn, starttime, iss, flags, snd_una, snd_max, snd_cwnd, snd_nxt,
     snd_recover, snd_wnd, snd_ssthresh, srtt, rttvar, rcv_up, rcv_adv, flags2,
-    rcv_nxt, rcv_wnd, dupacks, flex1, flex2, fbyte_in, fbyte_out, len,
+    rcv_nxt, rcv_wnd, dupacks, flex1, flex2, fbyte_in, fbyte_out,
 }
 
 impl<'a> Record<'a> {
@@ -110,6 +110,13 @@ impl<'a> Record<'a> {
     #[inline]
     pub fn event_flags(&self) -> u16 {
         self.flags
+    }
+
+    /// `tlb_len`: bytes of payload, or an amount that some events put here.
+    #[inline]
+    pub fn payload_len(&self) -> u32 {
+        let slot = self.dialect.record_slots.len;
+        slot.read(self.bytes, self.dialect.order) as u32
     }
 
     /// `tlb_errno`; -1 is "not known".

@@ -205,7 +205,7 @@ impl Consumer for Pooled {
     }
 
     fn flush(&mut self) -> anyhow::Result<()> {
-        while let Some(done) = self.pool.next() {
+        while let Some(done) = self.pool.oldest() {
             self.write(done)?;
         }
         Ok(self.output.flush()?)

@@ -1,7 +1,7 @@
 //! Structures in C order with C types, and where each field lies under an ABI.
 //!
 //! A format file lists fields as `[type, name, doc]`. The types are those of
-//! [`CType`]; [`layout`] gives each field its offset, so that no offset is
+//! tcplog-formats(5); [`layout()`] gives each field its offset, so that no offset is
 //! typed in by hand for any platform.
 
 use super::abi::Abi;

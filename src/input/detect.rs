@@ -185,7 +185,8 @@ pub fn message_dialect<'f>(
     likely: Option<&'f Arc<Dialect>>,
 ) -> Option<(&'f Arc<Dialect>, HeaderCheck)> {
     let (version, order) = version_and_order(bytes)?;
-    let mut best: Option<((HeaderCheck, bool, usize), &Arc<Dialect>)> = None;
+    type Score = (HeaderCheck, bool, usize);
+    let mut best: Option<(Score, &Arc<Dialect>)> = None;
     for dialect in likely.into_iter().chain(&formats.dialects) {
         if dialect.version != version || dialect.order != order {
             continue;

@@ -26,7 +26,7 @@ const MAX_WINDOW: usize = 24 * 1024 * 1024;
 const HEAD: usize = 64 * 1024;
 
 enum Framing<'f> {
-    Stream(Framer<'f>),
+    Stream(Box<Framer<'f>>),
     Logbuf(LogbufFramer),
     Pcapng(Box<PcapngFramer<'f>>),
 }
@@ -107,7 +107,7 @@ pub fn open<'f>(
         })?,
     };
     let framing = match format {
-        InputFormat::Stream => Framing::Stream(Framer::new(formats, live)),
+        InputFormat::Stream => Framing::Stream(Box::new(Framer::new(formats, live))),
         InputFormat::Pcapng => Framing::Pcapng(Box::new(PcapngFramer::new(formats))),
         InputFormat::Logbuf => {
             let dialect =

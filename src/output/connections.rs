@@ -165,7 +165,7 @@ impl Connection {
                 _ => return,
             };
             flow.segments += 1;
-            flow.bytes += u64::from(record.len());
+            flow.bytes += u64::from(record.payload_len());
         }
     }
 

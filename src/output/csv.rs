@@ -166,7 +166,7 @@ impl<W: Write> CsvSink<W> {
                 None => out.extend_from_slice(NO_SOCKBUF.as_bytes()),
             }
         }
-        optional(out, slots.len.exists().then(|| record.len()));
+        optional(out, slots.len.exists().then(|| record.payload_len()));
         segment(out, record);
         verbose(out, record);
         let info = record.stackinfo();

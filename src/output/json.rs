@@ -159,7 +159,7 @@ impl<W: Write> JsonSink<W> {
             sockbuf(out, ",\"txbuf\":", record.txbuf());
         }
         if slots.len.exists() {
-            key(out, ",\"len\":", record.len());
+            key(out, ",\"len\":", record.payload_len());
         }
         segment(out, record);
         verbose(out, record);

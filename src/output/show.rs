@@ -234,7 +234,7 @@ impl<W: Write> TextSink<W> {
                 Some(event) => out.extend_from_slice(event.says.as_bytes()),
                 None => out.extend_from_slice(b"event of unknown meaning"),
             }
-            let len = record.len();
+            let len = record.payload_len();
             if len > 0 {
                 out.extend_from_slice(b", len ");
                 number(out, len);

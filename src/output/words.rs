@@ -55,7 +55,7 @@ pub fn what_happened(out: &mut Vec<u8>, record: &Record<'_>, formats: &Formats, 
                     out.extend_from_slice(name);
                 }
             }
-            let len = record.len();
+            let len = record.payload_len();
             if len > 0 {
                 out.extend_from_slice(b", ");
                 number(out, len);
@@ -129,7 +129,7 @@ pub fn segment(out: &mut Vec<u8>, record: &Record<'_>) {
     let Some(tcp) = record.tcp() else { return };
     let mut letters = String::new();
     flag_letters(tcp.flags(), &mut letters);
-    let (seq, len) = (tcp.seq(), record.len());
+    let (seq, len) = (tcp.seq(), record.payload_len());
     out.push(b'[');
     out.extend_from_slice(letters.as_bytes());
     out.extend_from_slice(b"] seq ");

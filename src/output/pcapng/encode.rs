@@ -108,14 +108,13 @@ impl Encoder {
     }
 
     /// Appends the header of a merged section: the first message's boot time
-    /// stands for all. `messages`: an interface each with name and the numbers
-    /// and headers of its messages.
+    /// stands for all.
     pub fn merged_section(
         &mut self,
         first: &Message<'_>,
         stack: Option<(u8, &str)>,
         text: &str,
-        interfaces: &[(String, Vec<(u32, [u8; HEADER_LEN])>)],
+        interfaces: &[MergedInterface],
         out: &mut Vec<u8>,
     ) {
         let mut header = [0; HEADER_LEN];
@@ -132,10 +131,11 @@ impl Encoder {
         };
         let (id, name) = stack.unwrap_or((0, "unknown"));
         self.section_header(&header, id, name.as_bytes(), Some(mark), out);
-        for (name, messages) in interfaces {
+        for interface in interfaces {
             self.interface_start();
-            block_name(&mut self.body, name);
-            for (number, header) in messages {
+            let name = interface.name.as_bytes();
+            private::put_standard(&mut self.body, block::IF_NAME, name);
+            for (number, header) in &interface.messages {
                 private::put_extra(&mut self.body, Extra::Message(*number, header));
             }
             block::end_options(&mut self.body);
@@ -389,7 +389,9 @@ impl Encoder {
         }
         let start = body.len();
         let inbound = record.event() == EventId::IN;
-        let length = context.synthesis.put(body, tcp, inbound, record.len());
+        let length = context
+            .synthesis
+            .put(body, tcp, inbound, record.payload_len());
         let mut captured = (body.len() - start) as u32;
         if self.options.compat {
             // tcplog_dumper fills up to the snap length with zeros.
@@ -401,6 +403,14 @@ impl Encoder {
     }
 }
 
+/// A connection of a merged section.
+#[derive(Clone, Debug)]
+pub struct MergedInterface {
+    pub name: String,
+    /// Numbers and headers of its messages.
+    pub messages: Vec<(u32, [u8; HEADER_LEN])>,
+}
+
 /// Where a record stands in a merged section.
 #[derive(Clone, Copy, Debug)]
 pub struct MergedPlace {
@@ -409,10 +419,6 @@ pub struct MergedPlace {
     pub message: u32,
     /// Boot time of the section, µs since the epoch.
     pub boot_us: i64,
-}
-
-fn block_name(body: &mut Vec<u8>, name: &str) {
-    private::put_standard(body, block::IF_NAME, name.as_bytes());
 }
 
 /// The endpoints that packets show. Unknown addresses are those that RFC 5737

@@ -9,8 +9,7 @@
 //! Records wait in an unnamed file; what stays in memory is 32 bytes a record.
 
 use super::block;
-use super::encode::{Encoder, MergedPlace, Options};
-use crate::bblog::canonical::HEADER_LEN;
+use super::encode::{Encoder, MergedInterface, MergedPlace, Options};
 use crate::bblog::{Header, Known, Message, Record};
 use crate::format::{Dialect, EventId, Formats};
 use crate::output::Sink;
@@ -191,7 +190,7 @@ impl<W: Write> MergeSink<W> {
     ) {
         let mut interfaces = Vec::new();
         for connection in &self.connections {
-            let headers: Vec<(u32, [u8; HEADER_LEN])> = connection
+            let messages = connection
                 .messages
                 .iter()
                 .filter_map(|number| {
@@ -199,7 +198,10 @@ impl<W: Write> MergeSink<W> {
                     Some((*number, self.encoder.canonical_header(message)))
                 })
                 .collect();
-            interfaces.push((connection.name.clone(), headers));
+            interfaces.push(MergedInterface {
+                name: connection.name.clone(),
+                messages,
+            });
         }
         let text = if self.encoder.options().comments {
             format!(

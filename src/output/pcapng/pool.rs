@@ -64,7 +64,7 @@ impl Pool {
             self.pending.push_back(done);
         }
         if self.pending.len() > self.most {
-            return self.next();
+            return self.oldest();
         }
         None
     }
@@ -74,7 +74,7 @@ impl Pool {
     /// # Panics
     ///
     /// If the thread that had the job panicked.
-    pub fn next(&mut self) -> Option<Done> {
+    pub fn oldest(&mut self) -> Option<Done> {
         let done = self.pending.pop_front()?;
         Some(done.recv().expect("encoding threads do not panic"))
     }

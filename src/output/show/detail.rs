@@ -28,7 +28,7 @@ pub(super) fn fields(out: &mut Vec<u8>, record: &Record<'_>, plan: &Plan, contex
             );
         }
     }
-    let _ = write!(out, " len={}", record.len());
+    let _ = write!(out, " len={}", record.payload_len());
     for field in &plan.state {
         let value = field.value(record.bytes(), order);
         let names = context.formats.bits(&field.kernel_name);
