@@ -115,6 +115,7 @@ pub fn put_head(out: &mut Vec<u8>, kind: u32, len: usize) {
 }
 
 /// Appends an option of ours, little endian throughout.
+#[inline]
 pub fn put_extra(out: &mut Vec<u8>, extra: Extra<'_>) {
     let (kind, value, rest): (u16, u32, &[u8]) = match extra {
         Extra::Section(mark) => (1, mark.to_bits(), &[]),
@@ -122,12 +123,14 @@ pub fn put_extra(out: &mut Vec<u8>, extra: Extra<'_>) {
         Extra::Message(number, header) => (3, number, header),
         Extra::Record(number) => (4, number, &[]),
     };
-    out.extend_from_slice(&CUSTOM_OPTION.to_le_bytes());
-    out.extend_from_slice(&((rest.len() + 12) as u16).to_le_bytes());
-    out.extend_from_slice(&OUR_PEN.to_le_bytes());
-    out.extend_from_slice(&MAGIC);
-    out.extend_from_slice(&kind.to_le_bytes());
-    out.extend_from_slice(&value.to_le_bytes());
+    let mut head = [0; 16];
+    head[..2].copy_from_slice(&CUSTOM_OPTION.to_le_bytes());
+    head[2..4].copy_from_slice(&((rest.len() + 12) as u16).to_le_bytes());
+    head[4..8].copy_from_slice(&OUR_PEN.to_le_bytes());
+    head[8..10].copy_from_slice(&MAGIC);
+    head[10..12].copy_from_slice(&kind.to_le_bytes());
+    head[12..].copy_from_slice(&value.to_le_bytes());
+    out.extend_from_slice(&head);
     out.extend_from_slice(rest);
     pad(out, rest.len());
 }

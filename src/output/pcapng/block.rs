@@ -27,7 +27,7 @@ pub const LINKTYPE_NULL: u16 = 0;
 pub const OPT_COMMENT: u16 = 1;
 pub const SHB_USERAPPL: u16 = 4;
 pub const IF_NAME: u16 = 2;
-pub const EPB_FLAGS: u16 = 2;
+const EPB_FLAGS: u8 = 2;
 
 /// Appends the block of `kind` with `body`, whose length is a multiple of 4.
 pub fn put(out: &mut Vec<u8>, kind: u32, body: &[u8]) {
@@ -41,6 +41,12 @@ pub fn put(out: &mut Vec<u8>, kind: u32, body: &[u8]) {
     // Fails only for a body that is not whole words, and none here is.
     let written = block.write_to::<LittleEndian, _>(out);
     debug_assert!(written.is_ok(), "{written:?}");
+}
+
+/// The option that says whether a packet came in or went out.
+#[inline]
+pub fn direction(inbound: bool) -> [u8; 8] {
+    [EPB_FLAGS, 0, 4, 0, if inbound { 1 } else { 2 }, 0, 0, 0]
 }
 
 /// The end-of-options option.

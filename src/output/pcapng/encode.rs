@@ -366,8 +366,8 @@ impl Encoder {
             }
         }
         if tcp.is_some() {
-            let direction: u32 = if record.event() == EventId::IN { 1 } else { 2 };
-            private::put_standard(&mut self.body, block::EPB_FLAGS, &direction.to_le_bytes());
+            let inbound = record.event() == EventId::IN;
+            self.body.extend_from_slice(&block::direction(inbound));
         }
         block::end_options(&mut self.body);
         tcp.is_some()
@@ -384,9 +384,12 @@ impl Encoder {
         let body = &mut self.body;
         let time = context.boot_us.saturating_add(record.uptime_us()).max(0) as u64;
         let interface = merged.map_or(0, |place| place.interface);
-        for word in [interface, (time >> 32) as u32, time as u32, 0, 0] {
-            body.extend_from_slice(&word.to_le_bytes());
-        }
+        // Both lengths, the last eight bytes, are filled in below.
+        let mut head = [0; 20];
+        head[..4].copy_from_slice(&interface.to_le_bytes());
+        head[4..8].copy_from_slice(&((time >> 32) as u32).to_le_bytes());
+        head[8..12].copy_from_slice(&(time as u32).to_le_bytes());
+        body.extend_from_slice(&head);
         let start = body.len();
         let inbound = record.event() == EventId::IN;
         let length = context

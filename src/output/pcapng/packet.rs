@@ -54,7 +54,7 @@ impl Synthesis {
             (&self.local, &self.foreign)
         };
         let family = if self.ipv6 { AF_INET6 } else { AF_INET };
-        out.extend_from_slice(&u32::from(family).to_le_bytes());
+        out.extend_from_slice(&[family, 0, 0, 0]);
         let ip_len = if self.ipv6 {
             let mut ip = [0; 48];
             ip[0] = 0x60;
