@@ -28,7 +28,7 @@ const HEAD: usize = 64 * 1024;
 enum Framing<'f> {
     Stream(Box<Framer<'f>>),
     Logbuf(LogbufFramer),
-    Pcapng(Box<PcapngFramer<'f>>),
+    Pcapng(Box<PcapngFramer>),
 }
 
 /// An input that hands out batches of messages.
@@ -108,7 +108,7 @@ pub fn open<'f>(
     };
     let framing = match format {
         InputFormat::Stream => Framing::Stream(Box::new(Framer::new(formats, live))),
-        InputFormat::Pcapng => Framing::Pcapng(Box::new(PcapngFramer::new(formats))),
+        InputFormat::Pcapng => Framing::Pcapng(Box::default()),
         InputFormat::Logbuf => {
             let dialect =
                 detect::logbuf_dialect(&head, eof, formats).unwrap_or_else(|| Formats::canonical());
