@@ -42,9 +42,8 @@ complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_needs_command" -f -a "filter"
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_needs_command" -f -a "show" -d 'Show records with their fields'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_needs_command" -f -a "info" -d 'Sum up each connection, and everything'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_needs_command" -f -a "formats" -d 'List the layouts, events, flags and codes this build knows'
-complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand convert" -l input-format -d 'Take the inputs for this kind instead of recognising them by content' -r
-complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand convert" -l id -d 'Log ID that matches this glob' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand convert" -l id -d 'Log ID that matches this glob: `*` is any run of bytes, `?` any byte, `[a-z]` one of a set, `{a,b}` either, and `\\` takes the next character as it is' -r
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand convert" -l tag -d 'Tag that matches this glob' -r
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand convert" -l reason -d 'Dump reason that matches this glob' -r
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand convert" -l host -d 'Address of either end, or a prefix of it' -r
@@ -78,7 +77,7 @@ complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand convert" -s 
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand convert" -l strict -d 'Exit with status 2 if anything is damaged'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand convert" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand filter" -l input-format -d 'Take the inputs for this kind instead of recognising them by content' -r
-complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand filter" -l id -d 'Log ID that matches this glob' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand filter" -l id -d 'Log ID that matches this glob: `*` is any run of bytes, `?` any byte, `[a-z]` one of a set, `{a,b}` either, and `\\` takes the next character as it is' -r
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand filter" -l tag -d 'Tag that matches this glob' -r
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand filter" -l reason -d 'Dump reason that matches this glob' -r
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand filter" -l host -d 'Address of either end, or a prefix of it' -r
@@ -104,7 +103,7 @@ complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand filter" -s v
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand filter" -l strict -d 'Exit with status 2 if anything is damaged'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand filter" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand show" -l input-format -d 'Take the inputs for this kind instead of recognising them by content' -r
-complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand show" -l id -d 'Log ID that matches this glob' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand show" -l id -d 'Log ID that matches this glob: `*` is any run of bytes, `?` any byte, `[a-z]` one of a set, `{a,b}` either, and `\\` takes the next character as it is' -r
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand show" -l tag -d 'Tag that matches this glob' -r
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand show" -l reason -d 'Dump reason that matches this glob' -r
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand show" -l host -d 'Address of either end, or a prefix of it' -r
@@ -132,7 +131,7 @@ complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand show" -s v -
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand show" -l strict -d 'Exit with status 2 if anything is damaged'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand info" -l input-format -d 'Take the inputs for this kind instead of recognising them by content' -r
-complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand info" -l id -d 'Log ID that matches this glob' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand info" -l id -d 'Log ID that matches this glob: `*` is any run of bytes, `?` any byte, `[a-z]` one of a set, `{a,b}` either, and `\\` takes the next character as it is' -r
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand info" -l tag -d 'Tag that matches this glob' -r
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand info" -l reason -d 'Dump reason that matches this glob' -r
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand info" -l host -d 'Address of either end, or a prefix of it' -r
@@ -172,9 +171,3 @@ complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand formats" -s 
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand formats" -s v -l verbose -d 'Say or show more; may be repeated'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand formats" -l strict -d 'Exit with status 2 if anything is damaged'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand formats" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand help; and not __fish_seen_subcommand_from convert filter show info formats help" -f -a "convert" -d 'Write records as pcapng that Wireshark dissects'
-complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand help; and not __fish_seen_subcommand_from convert filter show info formats help" -f -a "filter" -d 'Keep some records, in the input\'s own form'
-complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand help; and not __fish_seen_subcommand_from convert filter show info formats help" -f -a "show" -d 'Show records with their fields'
-complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand help; and not __fish_seen_subcommand_from convert filter show info formats help" -f -a "info" -d 'Sum up each connection, and everything'
-complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand help; and not __fish_seen_subcommand_from convert filter show info formats help" -f -a "formats" -d 'List the layouts, events, flags and codes this build knows'
-complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand help; and not __fish_seen_subcommand_from convert filter show info formats help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

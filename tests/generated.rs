@@ -113,7 +113,8 @@ fn overview(name: &'static str) -> Vec<u8> {
         .section("1")
         .manual("tcplog manual");
     man.render(&mut page).unwrap();
-    let mut page = without_tail(page);
+    // Both names have the same commands, described once.
+    let mut page = without_tail(page).replace("tcplog2pcapng\\-", "tcplog\\-");
     if name == "tcplog2pcapng" {
         page.push_str(
             ".PP\n\\fBtcplog2pcapng\\fR is \\fBtcplog\\fR under another name: scripts call\n\
@@ -167,13 +168,13 @@ Records that carry a TCP header become packets with synthesized link and IP
 headers and right checksums; payload is not in the log, so packets are
 captured only up to the end of the TCP header. All other records become event
 blocks, which Wireshark shows as BBLog rows. Parts of a record that its flags
-do not declare valid are stale kernel memory and are written as zeros.
+do not declare valid are stale kernel memory and are written as zeros; from
+stream to stream (\\fB\\-\\-format stream\\fR, \\fBfilter\\fR) every byte is kept.
 .PP
 What the form of tcplog_dumper has no place for is kept in private options
 that Wireshark steps over, so that \\fB\\-\\-format stream\\fR gives back every
-message and record of a file that was written without \\fB\\-\\-merge\\fR or
-\\fB\\-\\-compat\\fR. From a merged file every record comes back too, but its
-messages come back in the pieces in which the merge interleaved them.
+message and record of a file that was not written with \\fB\\-\\-compat\\fR, also
+of a merged one.
 .PP
 Segments longer than 65,535 bytes, which segmentation offload produces, carry
 0 in the length field of IP; Wireshark then uses the length of the frame.
@@ -187,7 +188,7 @@ the device, a FIFO or a pipe grows with each message instead. With \\fB\\-D\\fR
 nothing is replaced: a name that is taken gets a number. Log IDs become file
 names with every byte but letters, digits and some signs as \\fI%XX\\fR.
 .PP
-\\fB\\-\\-merge\\fR keeps 32 bytes for each record in memory, and the records
+\\fB\\-\\-merge\\fR keeps 40 bytes for each record in memory, and the records
 themselves in a temporary file.
 .PP
 \\fB\\-\\-compat tcplog_dumper\\fR writes the files, names and \\fIrecords\\fR
@@ -203,6 +204,10 @@ tcplog convert /dev/tcp_log \\-o \\- | wireshark \\-k \\-i \\-
 ";
 
 const FILTER: &str = "\
+.SH NOTES
+A compressed input gives an uncompressed output. Serial numbers stay as they
+are, so whoever reads the output sees gaps where records were left out, and
+cannot tell them from records that the kernel lost.
 .SH EXAMPLES
 .nf
 tcplog filter \\-\\-id shared\\-id dump.bin \\-o shared.bin

@@ -47,10 +47,12 @@ pub enum Extra<'a> {
     Section(Mark),
     /// In a packet: the checksum that the record had, where it is not zero.
     Checksum(u16),
-    /// In a merged section, on an interface: number and header of a message.
-    Message(u32, &'a [u8]),
-    /// In a merged section, on a record: number of its message.
-    Record(u32),
+    /// In a merged section, on an interface: number of a message, what of its
+    /// header is known, and the header.
+    Message(u32, Known, &'a [u8]),
+    /// In a merged section, on a record: number of its message, and how many
+    /// of that message's records come before it.
+    Record(u32, u32),
 }
 
 /// What a section of ours is.
@@ -117,20 +119,31 @@ pub fn put_head(out: &mut Vec<u8>, kind: u32, len: usize) {
 /// Appends an option of ours, little endian throughout.
 #[inline]
 pub fn put_extra(out: &mut Vec<u8>, extra: Extra<'_>) {
-    let (kind, value, rest): (u16, u32, &[u8]) = match extra {
-        Extra::Section(mark) => (1, mark.to_bits(), &[]),
-        Extra::Checksum(sum) => (2, u32::from(sum), &[]),
-        Extra::Message(number, header) => (3, number, header),
-        Extra::Record(number) => (4, number, &[]),
+    let (kind, value, second, rest): (u16, u32, Option<u32>, &[u8]) = match extra {
+        Extra::Section(mark) => (1, mark.to_bits(), None, &[]),
+        Extra::Checksum(sum) => (2, u32::from(sum), None, &[]),
+        Extra::Message(number, known, header) => {
+            let mark = Mark {
+                continued: false,
+                merged: false,
+                known,
+            };
+            (3, number, Some(mark.to_bits()), header)
+        }
+        Extra::Record(number, position) => (4, number, Some(position), &[]),
     };
+    let len = rest.len() + if second.is_some() { 16 } else { 12 };
     let mut head = [0; 16];
     head[..2].copy_from_slice(&CUSTOM_OPTION.to_le_bytes());
-    head[2..4].copy_from_slice(&((rest.len() + 12) as u16).to_le_bytes());
+    head[2..4].copy_from_slice(&(len as u16).to_le_bytes());
     head[4..8].copy_from_slice(&OUR_PEN.to_le_bytes());
     head[8..10].copy_from_slice(&MAGIC);
     head[10..12].copy_from_slice(&kind.to_le_bytes());
     head[12..].copy_from_slice(&value.to_le_bytes());
     out.extend_from_slice(&head);
+    if let Some(second) = second {
+        out.extend_from_slice(&second.to_le_bytes());
+    }
     out.extend_from_slice(rest);
     pad(out, rest.len());
 }
@@ -210,8 +223,12 @@ fn extra(content: &[u8]) -> Option<Extra<'_>> {
     Some(match kind {
         1 => Extra::Section(Mark::from_bits(value)),
         2 => Extra::Checksum(value as u16),
-        3 => Extra::Message(value, content.get(6..6 + HEADER_LEN)?),
-        4 => Extra::Record(value),
+        3 => {
+            let bits = Order::Little.read(content, 6, 4)? as u32;
+            let header = content.get(10..10 + HEADER_LEN)?;
+            Extra::Message(value, Mark::from_bits(bits).known, header)
+        }
+        4 => Extra::Record(value, Order::Little.read(content, 6, 4)? as u32),
         _ => return None,
     })
 }

@@ -31,19 +31,4 @@ impl<'a> StackInfo<'a> {
     pub fn cell(&self, offset: usize, size: usize) -> u64 {
         self.order.read(self.bytes, offset, size).unwrap_or(0)
     }
-
-    /// `flex8`: in most events the sub-type.
-    pub fn flex8(&self) -> u8 {
-        self.cell(99, 1) as u8
-    }
-
-    /// `bbr_state`: 1 to 5 in BBR's records, 0 in RACK's.
-    pub fn bbr_state(&self) -> u8 {
-        self.cell(94, 1) as u8
-    }
-
-    /// `inflight`, bytes.
-    pub fn inflight(&self) -> u32 {
-        self.cell(32, 4) as u32
-    }
 }

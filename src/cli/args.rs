@@ -107,7 +107,8 @@ fn input_format(text: &str) -> Result<Kind, String> {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Selection")]
 pub struct Selection {
-    /// Log ID that matches this glob
+    /// Log ID that matches this glob: `*` is any run of bytes, `?` any byte, `[a-z]` one of a set,
+    /// `{a,b}` either, and `\` takes the next character as it is
     #[arg(long, value_name = "GLOB")]
     pub id: Vec<String>,
     /// Tag that matches this glob

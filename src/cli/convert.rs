@@ -3,8 +3,11 @@
 use super::Status;
 use super::args::{self, Common, Inputs, Meaning};
 use super::drive::{Consumer, Drive, SinkConsumer, Source};
+use super::say::say;
 use crate::format::Formats;
+use crate::output::escape::Escaped;
 use crate::output::files::Output;
+use crate::output::pcapng::compat::NoNameLeft;
 use crate::output::pcapng::pool::Done;
 use crate::output::pcapng::{CompatSink, MergeSink, Options, PcapngSink, Pool, SplitSink};
 use crate::output::stream::{Form, StreamSink};
@@ -36,7 +39,7 @@ pub struct Convert {
     #[arg(
         long,
         value_name = "GROUP",
-        requires = "directory",
+        conflicts_with = "output",
         default_value = "log-id"
     )]
     split: Split,
@@ -50,8 +53,7 @@ pub struct Convert {
     #[arg(
         long,
         value_name = "PROGRAM",
-        requires = "directory",
-        conflicts_with = "split"
+        conflicts_with_all = ["output", "split"]
     )]
     compat: Option<Compat>,
     /// Form of the output
@@ -137,7 +139,9 @@ impl Convert {
                 }
             }
         };
-        if drive.outcome.opened > 0 {
+        // A pcapng file without a record would be no pcapng file; what had the
+        // name before stays.
+        if drive.outcome.any || self.format == FormArg::Stream && drive.outcome.opened > 0 {
             output.finish().with_context(written)?;
         }
         Ok(drive.status())
@@ -154,17 +158,30 @@ impl Convert {
         let written = || format!("writing into {}", dir.display());
         let dir = dir.to_owned();
         if self.compat.is_some() {
-            run(
-                &mut drive,
-                CompatSink::new(options, formats, dir.clone()),
-                written,
-            )?;
+            let sink = CompatSink::new(options, formats, dir.clone());
+            match run(&mut drive, sink, written) {
+                Ok(_) => {}
+                // Everything else was written.
+                Err(e) if is_partial(&e) => {
+                    say(Escaped(format!("{e:#}").as_bytes()));
+                    return Ok(drive.status().max(Status::Partial));
+                }
+                Err(e) => return Err(e),
+            }
         } else {
             let sink = SplitSink::new(options, formats, dir.clone(), self.split);
             run(&mut drive, sink, written)?;
         }
         Ok(drive.status())
     }
+}
+
+/// All was done but for some files that found no name.
+fn is_partial(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>()?.get_ref())
+        .any(|inner| inner.is::<NoNameLeft>())
 }
 
 /// Drives everything into `sink`, and finishes it.

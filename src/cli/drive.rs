@@ -3,6 +3,7 @@
 use super::Status;
 use super::args::{Common, Inputs};
 use super::progress::Progress;
+use super::say::say;
 use crate::format::Formats;
 use crate::input::detect::Compression;
 use crate::input::{self, Bytes, InputError, InputFormat, Reader};
@@ -47,6 +48,12 @@ pub struct Outcome {
     pub any: bool,
 }
 
+/// Damaged places of one input that are named without `--verbose`.
+const MOST_LINES: u64 = 100;
+
+/// Encoding threads, at most.
+const MOST_ENCODERS: usize = 8;
+
 /// Batches that are read ahead of the consumer.
 const AHEAD: usize = 4;
 
@@ -56,8 +63,11 @@ pub struct Drive<'a> {
     inputs: &'a Inputs,
     formats: &'static Formats,
     picker: Picker,
+    file_order: bool,
     stop: Arc<AtomicBool>,
     pub outcome: Outcome,
+    /// Damaged places of this input; only the first ones are named one by one.
+    unsaid: u64,
 }
 
 impl<'a> Drive<'a> {
@@ -79,9 +89,16 @@ impl<'a> Drive<'a> {
             inputs,
             formats,
             picker: Picker::new(select, stacks.by_id()),
+            file_order: false,
             stop,
             outcome: Outcome::default(),
+            unsaid: 0,
         })
+    }
+
+    /// Leaves records in file order, for whoever copies blocks.
+    pub fn keep_file_order(&mut self) {
+        self.file_order = true;
     }
 
     /// Threads that may encode besides the one that reads and writes; 0: do
@@ -90,7 +107,8 @@ impl<'a> Drive<'a> {
         match self.common.threads() {
             1 => 0,
             _ if self.live() => 0,
-            threads => threads - 1,
+            // More than the writer can keep up with only cost memory.
+            threads => (threads - 1).min(MOST_ENCODERS),
         }
     }
 
@@ -118,7 +136,7 @@ impl<'a> Drive<'a> {
                 Ok(()) => {}
                 Err(e) if e.is::<InputError>() => {
                     self.outcome.failed += 1;
-                    eprintln!("tcplog: {}", Escaped(format!("{e}").as_bytes()));
+                    say(Escaped(format!("{e}").as_bytes()));
                 }
                 Err(e) => return Err(e),
             }
@@ -129,7 +147,10 @@ impl<'a> Drive<'a> {
     fn input(&mut self, path: &Path, consumer: &mut dyn Consumer) -> anyhow::Result<()> {
         let mut bytes = Bytes::open(path)?;
         bytes.stop_on(Arc::clone(&self.stop));
-        let reader = input::open(bytes, self.inputs.input_format.0, self.formats)?;
+        let mut reader = input::open(bytes, self.inputs.input_format.0, self.formats)?;
+        if self.file_order {
+            reader.keep_file_order();
+        }
         self.outcome.opened += 1;
         consumer.source(&Source {
             name: &reader.name,
@@ -222,8 +243,9 @@ impl<'a> Drive<'a> {
     ) -> anyhow::Result<Job> {
         for damage in &job.batch.damage {
             self.outcome.damaged += 1;
-            if !self.common.quiet {
-                let line = format!("tcplog: {name}: {damage}");
+            self.unsaid += 1;
+            if !self.common.quiet && (self.unsaid <= MOST_LINES || self.common.verbose > 0) {
+                let line = format!("{name}: {damage}");
                 progress.line(&Escaped(line.as_bytes()).to_string());
             }
         }
@@ -251,9 +273,9 @@ impl<'a> Drive<'a> {
         }
         if !outcome.any && !self.common.quiet {
             if self.inputs.selection.is_everything() {
-                eprintln!("tcplog: no records in the input");
+                say("no records in the input");
             } else {
-                eprintln!("tcplog: nothing matches the selection");
+                say("nothing matches the selection");
             }
         }
         match (outcome.damaged > 0, outcome.any) {

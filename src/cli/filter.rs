@@ -33,6 +33,7 @@ impl Filter {
         let formats = common.load_formats()?;
         args::refuse_terminal(&self.output, "the output")?;
         let mut drive = Drive::new(common, &self.inputs, formats, &self.meaning.stacks())?;
+        drive.keep_file_order();
         let live = drive.live();
         let output = Output::create(&self.output, live)
             .with_context(|| self.output.display().to_string())?;

@@ -7,6 +7,7 @@ mod filter;
 mod formats;
 mod info;
 mod progress;
+mod say;
 mod show;
 
 use crate::output::escape::Escaped;
@@ -22,6 +23,7 @@ use std::process::ExitCode;
     name = "tcplog",
     version,
     arg_required_else_help = true,
+    disable_help_subcommand = true,
     max_term_width = 100
 )]
 pub struct Cli {
@@ -58,6 +60,7 @@ pub fn command(name: &'static str) -> clap::Command {
 
 /// Runs a binary called `name` with these arguments.
 pub fn main(name: &'static str, args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    say::set_name(name);
     let parsed = command(name)
         .try_get_matches_from(args)
         .and_then(|matches| <Cli as clap::FromArgMatches>::from_arg_matches(&matches));
@@ -77,7 +80,7 @@ pub fn main(name: &'static str, args: impl IntoIterator<Item = OsString>) -> Exi
         // The reader of our output has seen enough.
         Err(e) if is_broken_pipe(&e) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("{name}: {}", Escaped(format!("{e:#}").as_bytes()));
+            say::say(Escaped(format!("{e:#}").as_bytes()));
             ExitCode::from(2)
         }
     }

@@ -1,6 +1,7 @@
 //! Progress on standard error, once the work turns out to be long.
 
 use super::args::{Common, When};
+use super::say::say;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -69,11 +70,11 @@ impl Progress {
         }
     }
 
-    /// Prints a line without breaking the bar.
+    /// Says a line without breaking the bar.
     pub fn line(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            Some(bar) => bar.suspend(|| say(text)),
+            None => say(text),
         }
     }
 }

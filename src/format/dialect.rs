@@ -4,6 +4,11 @@
 use super::abi::{Abi, Order};
 use super::layout::{Kind, Layout};
 
+/// Largest header and record that a format file may declare; framing looks
+/// that far ahead.
+const MAX_HEADER: usize = 512;
+const MAX_RECORD: usize = 448;
+
 /// The place of an integer in a structure; size 0 where the version has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Slot {
@@ -170,6 +175,10 @@ pub struct Dialect {
     pub verbose: Layout,
     pub header_slots: HeaderSlots,
     pub record_slots: RecordSlots,
+    /// Every bit of `tlb_eventflags` that has a name.
+    pub known_flags: u16,
+    /// Lowest and highest value of `tlb_state` that has a name.
+    pub states: (i32, i32),
 }
 
 impl Dialect {
@@ -187,6 +196,8 @@ impl Dialect {
             order,
             header_slots: HeaderSlots::resolve(&header, order),
             record_slots: RecordSlots::resolve(&record, order),
+            known_flags: u16::MAX,
+            states: (i32::MIN, i32::MAX),
             header,
             record,
             verbose,
@@ -227,6 +238,9 @@ impl Dialect {
         if r.th.size != 20 || r.opts.size != 40 || r.stackinfo.size != 8 {
             return Err("the record lacks the TCP header, its options or the stack specific part");
         }
+        if self.header.size > MAX_HEADER || self.record.size > MAX_RECORD {
+            return Err("the header or the record is larger than this program reads");
+        }
         if r.opts.offset != r.th.offset + 20 || self.verbose.size != 72 {
             return Err("options must follow the TCP header; the verbose part is 72 bytes");
         }
@@ -238,9 +252,13 @@ impl Dialect {
         format!("v{} {} {}", self.version, self.abi, self.order)
     }
 
-    /// True for the layout that pcapng's private options use.
+    /// True for the layout that pcapng's private options use. A format file
+    /// may give version 9 another layout, which then is not canonical.
     pub fn is_canonical(&self) -> bool {
-        self.version == 9 && self.abi == Abi::Lp64 && self.order == Order::Little
+        let canonical = super::Formats::canonical();
+        self.order == Order::Little
+            && self.header == canonical.header
+            && self.record == canonical.record
     }
 
     /// Bytes of a record whose event flags are `flags`.

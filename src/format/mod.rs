@@ -204,6 +204,18 @@ impl Formats {
         }
         formats.versions.sort_by_key(|v| v.number);
         formats.states = formats.codes.iter().position(|t| t.name == "tcp_states");
+        let known_flags = formats.bits("tlb_eventflags").map_or(u64::MAX, |table| {
+            table.bit.iter().fold(0, |all, bit| all | bit.mask)
+        });
+        let states = formats.codes("tcp_states").map(|table| {
+            let values = || table.iter().map(|code| code.value as i32);
+            (values().min().unwrap_or(0), values().max().unwrap_or(0))
+        });
+        for dialect in &mut formats.dialects {
+            let dialect = Arc::make_mut(dialect);
+            dialect.known_flags = known_flags as u16;
+            dialect.states = states.unwrap_or(dialect.states);
+        }
         Ok(formats)
     }
 

@@ -1,5 +1,6 @@
 //! What was wrong with an input, where, and what was kept all the same.
 
+use super::batch::Batch;
 use std::fmt;
 
 /// One damaged range.
@@ -26,4 +27,17 @@ impl fmt::Display for Damage {
             )
         }
     }
+}
+
+/// Reports damage; what goes on where the last report ended is one with it.
+pub(super) fn report(batch: &mut Batch, offset: u64, lost: u64, what: String) {
+    if let Some(last) = batch.damage.last_mut()
+        && last.lost > 0
+        && lost > 0
+        && last.offset + last.lost == offset
+    {
+        last.lost += lost;
+        return;
+    }
+    batch.damage.push(Damage { offset, lost, what });
 }

@@ -1,7 +1,7 @@
 //! What kind of input this is, told by its content and never by its name.
 
 use crate::bblog::{Header, Record};
-use crate::format::{Abi, Dialect, Formats, Order};
+use crate::format::{Abi, Dialect, EventId, Formats, Order};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -124,13 +124,14 @@ pub fn check_header_body(bytes: &[u8], dialect: &Dialect) -> HeaderCheck {
 /// True if every field that has a range is within it.
 pub fn plausible_record(record: &Record<'_>) -> bool {
     let (snd, rcv) = record.scales();
-    record.event_flags() & !0x1f == 0
-        && (0..=10).contains(&record.state())
+    let (lowest, highest) = record.dialect().states;
+    record.event_flags() & !record.dialect().known_flags == 0
+        && (lowest..=highest).contains(&record.state())
         // ACCOUNTING records of newer kernels carry an uninitialised time.
-        && ((0..1_000_000).contains(&record.tv_usec()) || record.event().0 == 62)
+        && ((0..1_000_000).contains(&record.tv_usec()) || record.event() == EventId::ACCOUNTING)
         && snd <= 14
         && rcv <= 14
-        && record.event().0 != 0
+        && record.event() != EventId(0)
 }
 
 /// How many records at the start of `bytes` are plausible under `dialect`, up

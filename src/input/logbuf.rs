@@ -5,11 +5,14 @@
 //! first TCP header. Addresses, boot time and log ID are not in the data.
 
 use super::batch::{Batch, Piece};
-use super::damage::Damage;
+use super::damage::{Damage, report};
 use super::detect::plausible_record;
 use crate::bblog::{Known, Record, Records};
 use crate::format::{Dialect, EventId};
 use std::sync::Arc;
+
+/// Bytes that hold two records of any version.
+const NEED: usize = 1024;
 
 /// Frames one bare buffer, window by window.
 pub struct LogbufFramer {
@@ -57,17 +60,21 @@ impl LogbufFramer {
                     at = data.len();
                 }
                 Some(_) => {
-                    let skip = self.next_record(rest);
-                    if skip.is_none() && !eof {
+                    let found = self.next_record(rest);
+                    let skip = match found {
+                        Some(skip) => skip,
+                        None if eof => rest.len(),
+                        // The last bytes may be the start of two records.
+                        None => rest.len().saturating_sub(NEED),
+                    };
+                    if skip > 0 {
+                        let what = format!("no record here, after {} good ones", self.records);
+                        report(batch, base + at as u64, skip as u64, what);
+                    }
+                    at += skip;
+                    if found.is_none() {
                         break;
                     }
-                    let skip = skip.unwrap_or(rest.len());
-                    batch.damage.push(Damage {
-                        offset: base + at as u64,
-                        lost: skip as u64,
-                        what: format!("no record here, after {} good ones", self.records),
-                    });
-                    at += skip;
                 }
             }
         }
@@ -88,8 +95,10 @@ impl LogbufFramer {
                 let next = rest.get(at + first.bytes().len()..).unwrap_or(&[]);
                 plausible_record(&first)
                     && (next.is_empty()
-                        || Record::new(next, &self.dialect)
-                            .is_some_and(|r| plausible_record(&r) && r.sn() > first.sn()))
+                        || Record::new(next, &self.dialect).is_some_and(|r| {
+                            let step = r.sn().wrapping_sub(first.sn());
+                            plausible_record(&r) && (1..1 << 31).contains(&step)
+                        }))
             })
         })
     }
@@ -117,7 +126,7 @@ impl LogbufFramer {
 }
 
 /// A header for records that have none; ports are those of the first segment.
-fn made_header(dialect: &Dialect, records: &[u8]) -> (Vec<u8>, Known) {
+pub(super) fn made_header(dialect: &Dialect, records: &[u8]) -> (Vec<u8>, Known) {
     let mut header = vec![0; dialect.header.size];
     let slots = &dialect.header_slots;
     let order = dialect.order;
@@ -128,7 +137,7 @@ fn made_header(dialect: &Dialect, records: &[u8]) -> (Vec<u8>, Known) {
     put(slots.kind, 1);
     put(slots.length, (dialect.header.size + records.len()) as u64);
     put(slots.af, 2);
-    let ports = Records::new(records, dialect).find_map(|record| {
+    let ports = Records::new(records, dialect).take(64).find_map(|record| {
         let tcp = record.tcp()?;
         Some(match record.event() {
             EventId::IN => (tcp.dst_port(), tcp.src_port()),

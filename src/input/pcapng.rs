@@ -6,6 +6,7 @@
 //! private options of ours hold what tcplog_dumper's form has no place for.
 //! The raw blocks stay at hand, so that a filter can copy them unchanged.
 
+mod regroup;
 mod section;
 
 use super::batch::Batch;
@@ -17,7 +18,10 @@ use crate::bblog::private::{self, Extra, Private};
 use crate::format::Order;
 use byteorder::{BigEndian, LittleEndian};
 use pcap_file::pcapng::RawBlock;
-use section::{Found, Section, boot_us, tcp_of, unknown_header};
+use regroup::{Drain, Regroup};
+use section::{Found, Section, boot_us, is_between, tcp_of, unknown_header};
+use std::collections::BTreeMap;
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -44,6 +48,14 @@ pub enum Role {
     Other,
 }
 
+/// What is known of a message whose header is lost.
+const NOTHING_KNOWN: Known = Known {
+    addresses: false,
+    ports: false,
+    clock: false,
+    names: false,
+};
+
 /// Version 9 and type 1, little endian: how a canonical header begins.
 const CANONICAL_START: [u8; 8] = [9, 0, 0, 0, 1, 0, 0, 0];
 
@@ -56,9 +68,12 @@ const CUSTOM: u32 = 0xbad;
 const MAX_BLOCK: usize = 16 * 1024 * 1024;
 
 /// Frames one pcapng file, window by window.
-#[derive(Default)]
 pub struct PcapngFramer {
+    /// Put the records of a merged section together by message.
+    regroup: bool,
     section: Option<Section>,
+    /// A merged section that has ended and is not handed out yet.
+    drain: Option<Drain>,
     /// Packets that carry no record.
     foreign: u64,
 }
@@ -70,21 +85,47 @@ enum Step<'a> {
 }
 
 impl PcapngFramer {
+    /// `regroup`: give the records of a merged section message by message
+    /// once it ends, and not in its order; [`Batch::blocks`] then does not
+    /// tell where they went.
+    pub fn new(regroup: bool) -> PcapngFramer {
+        PcapngFramer {
+            regroup,
+            section: None,
+            drain: None,
+            foreign: 0,
+        }
+    }
+
+    /// True: another batch can be had without more input.
+    pub fn pending(&self) -> bool {
+        self.drain.is_some()
+    }
+
     /// As [`super::stream::Framer::frame`], but `batch.data` is replaced by
-    /// records in canonical layout.
-    pub fn frame(&mut self, batch: &mut Batch, base: u64, eof: bool) -> usize {
+    /// records in canonical layout. Fails if a temporary file does.
+    pub fn frame(&mut self, batch: &mut Batch, base: u64, eof: bool) -> io::Result<usize> {
         // The records take the place of the input, which stays beside them.
         std::mem::swap(&mut batch.data, &mut batch.raw);
         batch.data.clear();
         let buffer = std::mem::take(&mut batch.raw);
         let data = buffer.get(..batch.filled).unwrap_or(&[]);
         let mut at = 0;
-        while at < data.len() {
+        let mut drained = self.drain_into(batch)?;
+        while drained && at < data.len() {
             let offset = base + at as u64;
             match self.next_block(&data[at..], eof) {
                 Step::More => break,
+                Step::Block(block, _) if block.type_ == SHB && self.end_merged() => {
+                    // The block is looked at again when all is handed out.
+                    drained = self.drain_into(batch)?;
+                }
                 Step::Block(block, len) => {
                     self.take_block(batch, &block, at..at + len, offset);
+                    let regroup = self.section.as_mut().and_then(|s| s.regroup.as_mut());
+                    if let Some(failed) = regroup.and_then(|r| r.failed.take()) {
+                        return Err(failed);
+                    }
                     at += len;
                 }
                 Step::Damaged(what) => {
@@ -102,7 +143,10 @@ impl PcapngFramer {
                 }
             }
         }
-        if eof {
+        if eof && drained && self.end_merged() {
+            drained = self.drain_into(batch)?;
+        }
+        if eof && drained {
             self.close_section(batch);
             if self.foreign > 0 {
                 batch.damage.push(Damage {
@@ -116,7 +160,28 @@ impl PcapngFramer {
             }
         }
         batch.raw = buffer;
-        at
+        Ok(at)
+    }
+
+    /// Ends a section whose records wait for this; false: there is none.
+    fn end_merged(&mut self) -> bool {
+        let regroup = self.section.as_mut().and_then(|s| s.regroup.take());
+        let Some((regroup, section)) = regroup.and_then(|r| Some((r, self.section.take()?))) else {
+            return false;
+        };
+        self.drain = Some(Drain::new(section, regroup));
+        true
+    }
+
+    /// Hands out what waits, a batch of it; true: nothing waits any more.
+    fn drain_into(&mut self, batch: &mut Batch) -> io::Result<bool> {
+        if let Some(drain) = &mut self.drain {
+            if !drain.step(batch)? {
+                return Ok(false);
+            }
+            self.drain = None;
+        }
+        Ok(true)
     }
 
     fn order(&self) -> Order {
@@ -194,7 +259,7 @@ impl PcapngFramer {
                 self.begin_section(batch, block, offset);
                 role = Role::Section;
             }
-            IDB => self.interface(block),
+            IDB => self.interface(batch, block, offset),
             EPB => match self.packet(batch, block, offset) {
                 Some(Ok(record)) => role = record,
                 Some(Err(what)) => batch.damage.push(Damage {
@@ -275,12 +340,7 @@ impl PcapngFramer {
         let known = match (header, mark) {
             (Some(_), Some(mark)) => mark.known,
             (Some(_), None) => Known::ALL,
-            (None, _) => Known {
-                addresses: false,
-                ports: false,
-                clock: false,
-                names: false,
-            },
+            (None, _) => NOTHING_KNOWN,
         };
         let mut header = header.map_or_else(unknown_header, |h| h.to_vec());
         if header[..8] != CANONICAL_START {
@@ -303,11 +363,61 @@ impl PcapngFramer {
             offset,
             begun: continued,
             ours: mark.is_some(),
-            messages: Vec::new(),
+            said_no_tcp: false,
+            iss: 0,
+            merged: mark.is_some_and(|m| m.merged),
+            messages: BTreeMap::new(),
+            regroup: (self.regroup && mark.is_some_and(|m| m.merged)).then(Regroup::default),
+            run: None,
         });
     }
 
-    fn interface(&mut self, block: &RawBlock<'_>) {
+    /// The header of the section that these blocks belong to is not there: the
+    /// one before it must not pass for theirs.
+    fn header_is_lost(&mut self, batch: &mut Batch, offset: u64) {
+        let Some(before) = self.section.as_ref() else {
+            return;
+        };
+        let lost = Section {
+            order: before.order,
+            header: unknown_header(),
+            known: NOTHING_KNOWN,
+            stack_name: None,
+            links: before.links.clone(),
+            offset,
+            begun: false,
+            ours: before.ours,
+            said_no_tcp: false,
+            iss: 0,
+            merged: false,
+            messages: BTreeMap::new(),
+            regroup: None,
+            run: None,
+            boot_us: 0,
+        };
+        let what = "the section header of the records from here on is lost; they are kept \
+                    without log ID and addresses";
+        batch.damage.push(Damage {
+            offset,
+            lost: 0,
+            what: what.to_owned(),
+        });
+        self.close_section(batch);
+        self.section = Some(lost);
+    }
+
+    fn interface(&mut self, batch: &mut Batch, block: &RawBlock<'_>, offset: u64) {
+        // Every section but a merged one has a single interface.
+        if self
+            .section
+            .as_ref()
+            .is_some_and(|s| !s.links.is_empty() && !s.merged && s.known != NOTHING_KNOWN)
+        {
+            self.header_is_lost(batch, offset);
+            if let Some(section) = &mut self.section {
+                section.links.clear();
+            }
+        }
         let Some(section) = &mut self.section else {
             return;
         };
@@ -315,8 +425,8 @@ impl PcapngFramer {
         let link = order.read(&block.body, 0, 2).unwrap_or(0) as u16;
         section.links.push(link);
         for option in private::options(block.body.get(8..).unwrap_or(&[]), order) {
-            if let Private::Extra(Extra::Message(number, header)) = option {
-                section.messages.push((number, header.to_vec()));
+            if let Private::Extra(Extra::Message(number, known, header)) = option {
+                section.put_message(number, known, header.to_vec());
             }
         }
     }
@@ -340,6 +450,13 @@ impl PcapngFramer {
         let link = section.links.get(interface).copied();
         let found = Found::in_options(private::options(options, order));
         let info = found.info?;
+        // One flipped bit makes an address or a serial number wrong, but not
+        // both: these are of another connection.
+        let known = section.known.addresses && !section.merged;
+        if known && !section.is_same_start(info) && !is_between(packet, link, &section.header) {
+            self.header_is_lost(batch, offset);
+        }
+        let section = self.section.as_mut()?;
         Some(section.record(batch, info, tcp_of(packet, link), &found, offset))
     }
 

@@ -51,6 +51,8 @@ pub struct Reader<'f> {
     eof: bool,
     done: bool,
     late: Option<Damage>,
+    /// Damage that reaches to the end of the last window.
+    held: Option<Damage>,
 }
 
 /// Recognises the kind of `bytes` and prepares to read it.
@@ -108,7 +110,7 @@ pub fn open<'f>(
     };
     let framing = match format {
         InputFormat::Stream => Framing::Stream(Box::new(Framer::new(formats, live))),
-        InputFormat::Pcapng => Framing::Pcapng(Box::default()),
+        InputFormat::Pcapng => Framing::Pcapng(Box::new(PcapngFramer::new(true))),
         InputFormat::Logbuf => {
             let dialect =
                 detect::logbuf_dialect(&head, eof, formats).unwrap_or_else(|| Formats::canonical());
@@ -129,6 +131,7 @@ pub fn open<'f>(
         eof,
         done: false,
         late,
+        held: None,
     })
 }
 
@@ -235,6 +238,14 @@ fn put(batch: &mut Batch, bytes: &[u8]) {
 }
 
 impl Reader<'_> {
+    /// Leaves the records of merged pcapng sections where they stand, so that
+    /// [`Batch::blocks`] tells the block of each. To be called first.
+    pub fn keep_file_order(&mut self) {
+        if let Framing::Pcapng(framer) = &mut self.framing {
+            **framer = PcapngFramer::new(false);
+        }
+    }
+
     /// Fills `batch` with the next messages; false when there are no more.
     ///
     /// A live input hands out what has arrived as soon as it holds a message.
@@ -255,12 +266,25 @@ impl Reader<'_> {
             let (taken, input) = match &mut self.framing {
                 Framing::Stream(framer) => (framer.frame(batch, base, eof), &batch.data),
                 Framing::Logbuf(framer) => (framer.frame(batch, base, eof), &batch.data),
-                Framing::Pcapng(framer) => (framer.frame(batch, base, eof), &batch.raw),
+                Framing::Pcapng(framer) => {
+                    let taken = framer.frame(batch, base, eof);
+                    let taken = taken.map_err(|cause| InputError::Read {
+                        name: self.name.clone(),
+                        offset: base,
+                        cause,
+                    })?;
+                    (taken, &batch.raw)
+                }
             };
             let left = input.get(taken..batch.filled).unwrap_or(&[]);
             self.rest.extend_from_slice(left);
             self.base += taken as u64;
             batch.position = self.position.load(Ordering::Relaxed);
+            self.join_damage(batch);
+            // What a framer holds back comes even after the end of the input.
+            if matches!(&self.framing, Framing::Pcapng(framer) if framer.pending()) {
+                return Ok(true);
+            }
             if self.eof {
                 self.done = true;
                 batch.damage.extend(self.late.take());
@@ -273,6 +297,27 @@ impl Reader<'_> {
             if taken == 0 {
                 wanted = (wanted * 2).min(MAX_WINDOW).max(self.rest.len() + BATCH);
             }
+        }
+    }
+
+    /// Damage that goes on over several windows is one: what reaches to the end
+    /// of this window is held back until the next one shows where it ends.
+    fn join_damage(&mut self, batch: &mut Batch) {
+        if let Some(mut held) = self.held.take() {
+            match batch.damage.first_mut() {
+                Some(first) if first.lost > 0 && first.offset == held.offset + held.lost => {
+                    held.lost += first.lost;
+                    *first = held;
+                }
+                _ => batch.damage.insert(0, held),
+            }
+        }
+        let open_ended = batch
+            .damage
+            .last()
+            .is_some_and(|last| last.lost > 0 && last.offset + last.lost == self.base);
+        if open_ended && !self.eof {
+            self.held = batch.damage.pop();
         }
     }
 
@@ -297,13 +342,6 @@ impl Reader<'_> {
                     // What was read before the error is good: frame it first,
                     // and say where reading stopped.
                     let offset = self.base + batch.filled as u64;
-                    if batch.filled == 0 {
-                        return Err(InputError::Read {
-                            name: self.name.clone(),
-                            offset,
-                            cause,
-                        });
-                    }
                     self.late = Some(Damage {
                         offset,
                         lost: 0,

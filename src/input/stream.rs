@@ -10,13 +10,13 @@ mod resync;
 mod walk;
 
 use super::batch::Batch;
-use super::damage::Damage;
+use super::damage::{Damage, report};
 use super::detect::{
     HeaderCheck, body_fits, check_header, check_header_body, message_dialect, version_and_order,
 };
 use crate::bblog::Header;
 use crate::format::{Dialect, Formats};
-use resync::{Found, Resync};
+use resync::{Found, Resync, find_orphans, is_chain};
 use std::sync::Arc;
 use walk::{Open, Walk};
 
@@ -60,9 +60,12 @@ enum Next {
     NeedMore,
 }
 
+/// How often framing may stand at one place before it is moved on by force.
+const MAX_LOOKS: u32 = 8;
+
 /// Bytes that have to be seen before a place is judged: the largest header
 /// and two verbose records.
-const NEED: usize = 1024;
+const NEED: usize = 2048;
 
 impl<'f> Framer<'f> {
     pub fn new(formats: &'f Formats, live: bool) -> Framer<'f> {
@@ -83,14 +86,29 @@ impl<'f> Framer<'f> {
         let buffer = std::mem::take(&mut batch.data);
         let data = buffer.get(..batch.filled).unwrap_or(&[]);
         let window = Window { data, base, eof };
-        let mut at = 0;
+        let (mut at, mut reached, mut looks) = (0, 0, 0);
         loop {
-            let before = (at, self.open.is_some());
             let next = match self.open.take() {
                 Some(open) => self.walk(batch, window, &mut at, open),
                 None => self.begin(batch, window, &mut at),
             };
-            if next == Next::NeedMore || (at, self.open.is_some()) == before {
+            // One place may be looked at as the end of a message, as its
+            // continuation, and as a header; more often means going in circles.
+            if at > reached {
+                (reached, looks) = (at, 0);
+            }
+            looks += 1;
+            if looks > MAX_LOOKS {
+                if let Some(open) = self.open.take() {
+                    self.finish(batch, open);
+                }
+                self.closed = None;
+                let what = "this place can be read in more ways than one".to_owned();
+                report(batch, window.offset(at), 1, what);
+                at = (at + 1).min(data.len());
+                looks = 0;
+            }
+            if next == Next::NeedMore {
                 break;
             }
         }
@@ -174,7 +192,8 @@ impl<'f> Framer<'f> {
         if here.len() < NEED && !window.eof {
             return Next::NeedMore;
         }
-        if let Some(reopened) = self.records_go_on(here, window.eof) {
+        let is_header = matches!(found, Some((_, HeaderCheck::Good)));
+        if let Some(reopened) = self.records_go_on(here, window.eof).filter(|_| !is_header) {
             let what = format!(
                 "the message at byte {} claims to end here, but its records go on; they are kept \
                  as a message with the same header",
@@ -218,7 +237,7 @@ impl<'f> Framer<'f> {
         let closed = self.closed.as_ref()?;
         let goes_on = match closed.iss {
             Some(_) => closed.is_continued_by(here),
-            None => self.resync.is_chain(here, closed, eof) && closed.may_reach(here, 0),
+            None => is_chain(here, &closed.dialect, eof) && closed.may_reach(here, 0),
         };
         goes_on.then(|| closed.reopened())
     }
@@ -377,13 +396,27 @@ impl<'f> Framer<'f> {
         // surely its own.
         let ended = self.closed.as_ref().filter(|closed| closed.iss.is_some());
         let known = open.as_ref().or(ended);
-        let found = self.resync.find(here, 1, known, window.eof);
-        let skip = match found {
+        let mut found = self.resync.find(here, 1, known, window.eof);
+        let mut skip = match found {
             Some(found) => found.skip(),
             None if window.eof => here.len(),
             // The last bytes may be the start of something.
             None => here.len().saturating_sub(NEED),
         };
+        // Among what would be skipped there may be records whose own header is
+        // lost. They come out, as records of nobody.
+        if !matches!(found, Some(Found::Record(_))) {
+            let dialect = open.as_ref().map(|open| &open.dialect);
+            let dialect = dialect
+                .or(self.likely.as_ref())
+                .unwrap_or(Formats::canonical());
+            let end = (skip + NEED).min(here.len());
+            let among = here.get(..end).unwrap_or(here);
+            let orphans = find_orphans(among, skip, dialect, window.eof && end == here.len());
+            if let Some(at) = orphans {
+                (found, skip) = (Some(Found::Orphans(at)), at);
+            }
+        }
         if skip > 0 {
             report(batch, window.offset(*at), skip as u64, what);
             *at += skip;
@@ -393,6 +426,33 @@ impl<'f> Framer<'f> {
             open
         });
         match (found, open) {
+            (Some(Found::Orphans(_)), Some(mut open))
+                if open.owns(window.rest(*at)) == Some(true) =>
+            {
+                // Its ports say whose they are; what else was believed of the
+                // connection came from a damaged record.
+                open.iss = None;
+                self.resume(batch, open, Found::Record(0))
+            }
+            (Some(Found::Orphans(_)), open) => {
+                let dialect = open.as_ref().map(|open| Arc::clone(&open.dialect));
+                let dialect = dialect
+                    .or(self.likely.clone())
+                    .unwrap_or_else(|| Arc::clone(Formats::canonical()));
+                if let Some(open) = open {
+                    self.finish(batch, open);
+                }
+                let offset = window.offset(*at);
+                let what = "the message header of the records from here on is lost; they are kept \
+                            without log ID and addresses";
+                batch.damage.push(Damage {
+                    offset,
+                    lost: 0,
+                    what: what.to_owned(),
+                });
+                self.open = Some(Open::orphans(dialect, window.rest(*at), offset));
+                Next::GoOn
+            }
             (Some(found), Some(open)) => self.resume(batch, open, found),
             (Some(Found::Record(_)), None) => {
                 self.open = self.closed.as_ref().map(Open::reopened);
@@ -416,7 +476,7 @@ impl<'f> Framer<'f> {
         open.claimed = None;
         match found {
             Found::Record(_) => self.open = Some(open),
-            Found::Header(_) => self.finish(batch, open),
+            Found::Header(_) | Found::Orphans(_) => self.finish(batch, open),
         }
         Next::GoOn
     }
@@ -434,17 +494,4 @@ fn has_records(here: &[u8], dialect: &Dialect) -> bool {
 /// True if only plausible records follow the good header at `here`.
 fn fits(here: &[u8], dialect: &Dialect) -> bool {
     body_fits(here, dialect).1
-}
-
-/// Reports damage; what goes on where the last report ended is one with it.
-fn report(batch: &mut Batch, offset: u64, lost: u64, what: String) {
-    if let Some(last) = batch.damage.last_mut()
-        && last.lost > 0
-        && lost > 0
-        && last.offset + last.lost == offset
-    {
-        last.lost += lost;
-        return;
-    }
-    batch.damage.push(Damage { offset, lost, what });
 }

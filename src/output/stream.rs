@@ -2,8 +2,11 @@
 
 use super::Sink;
 use crate::bblog::Message;
+use crate::format::Order;
 use crate::select::Picked;
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::os::unix::fs::FileExt;
 
 /// Which of the two forms without packets to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,16 +22,21 @@ pub enum Form {
 pub struct StreamSink<W> {
     form: Form,
     out: W,
-    /// The message under way: its length stands before its records, so it is
-    /// held until it is whole.
-    message: Vec<u8>,
-    header_len: usize,
+    /// The message under way, or its end: its length stands before its
+    /// records, so it is held until the last of them is known.
+    held: Vec<u8>,
+    /// Its beginning, if it is too long to be held in memory.
+    spool: Option<File>,
+    spooled: u64,
+    /// Where its length stands in the message under way.
+    length: Option<(Order, usize)>,
+    under_way: bool,
     ready: Vec<u8>,
 }
 
-/// A message longer than this is written as several with the same header, as
-/// the kernel does in CONTINUAL mode; the default limit is near 2 MB.
-const MAX_HELD: usize = 48 * 1024 * 1024;
+/// What of a message is held in memory; the default limit of the kernel is
+/// near 2 MB.
+const MAX_HELD: usize = 8 * 1024 * 1024;
 const CHUNK: usize = 256 * 1024;
 
 impl<W: Write> StreamSink<W> {
@@ -36,8 +44,11 @@ impl<W: Write> StreamSink<W> {
         StreamSink {
             form,
             out,
-            message: Vec::new(),
-            header_len: 0,
+            held: Vec::new(),
+            spool: None,
+            spooled: 0,
+            length: None,
+            under_way: false,
             ready: Vec::with_capacity(2 * CHUNK),
         }
     }
@@ -46,41 +57,71 @@ impl<W: Write> StreamSink<W> {
         self.out
     }
 
-    /// Hands on what is held of the message.
-    fn complete(&mut self, message: Option<&Message<'_>>) -> io::Result<()> {
-        if self.message.is_empty() {
+    fn start(&mut self, message: &Message<'_>) {
+        self.under_way = true;
+        if self.form == Form::Stream {
+            self.held.extend_from_slice(message.header.bytes());
+            let slot = message.dialect().header_slots.length;
+            self.length = Some((message.dialect().order, slot.offset.into()));
+        }
+    }
+
+    fn hold(&mut self, records: &[u8]) -> io::Result<()> {
+        self.held.extend_from_slice(records);
+        if self.held.len() < MAX_HELD {
             return Ok(());
         }
-        self.ready.extend_from_slice(&self.message);
-        // Kept for a message that goes on beyond what is held at once.
-        self.message.clear();
-        if let Some(message) = message {
-            self.start(message);
+        match self.form {
+            Form::Stream => self.spill(),
+            // There is no length to wait for.
+            Form::Logbuf => self.hand_on(),
         }
-        if self.ready.len() >= CHUNK {
-            self.write_out()?;
-        }
+    }
+
+    /// Moves what is held to a file without a name.
+    fn spill(&mut self) -> io::Result<()> {
+        let spool = match &mut self.spool {
+            Some(spool) => spool,
+            none => none.insert(tempfile::tempfile().map_err(temporary)?),
+        };
+        spool.write_all(&self.held).map_err(temporary)?;
+        self.spooled += self.held.len() as u64;
+        self.held.clear();
         Ok(())
     }
 
-    fn start(&mut self, message: &Message<'_>) {
-        self.message.clear();
-        self.header_len = 0;
-        if self.form == Form::Stream {
-            self.message.extend_from_slice(message.header.bytes());
-            self.header_len = self.message.len();
+    /// Nothing more comes of the message under way.
+    fn complete(&mut self) -> io::Result<()> {
+        self.under_way = false;
+        let length = self.spooled + self.held.len() as u64;
+        if let Some((order, at)) = self.length.take() {
+            if self.spooled == 0 {
+                order.write(&mut self.held, at, 8, length);
+            } else if let Some(spool) = &self.spool {
+                let mut bytes = [0; 8];
+                order.write(&mut bytes, 0, 8, length);
+                spool.write_all_at(&bytes, at as u64).map_err(temporary)?;
+            }
         }
+        // The file goes with the message: few are so long.
+        if let Some(mut spool) = self.spool.take() {
+            self.spooled = 0;
+            self.write_out()?;
+            spool.rewind().map_err(temporary)?;
+            io::copy(&mut spool, &mut self.out)?;
+        }
+        self.hand_on()
     }
 
-    fn set_length(&mut self, message: &Message<'_>) {
-        if self.form == Form::Stream {
-            let length = self.message.len() as u64;
-            let slot = message.dialect().header_slots.length;
-            message
-                .dialect()
-                .order
-                .write(&mut self.message, slot.offset.into(), 8, length);
+    fn hand_on(&mut self) -> io::Result<()> {
+        if self.ready.len() + self.held.len() < CHUNK {
+            self.ready.extend_from_slice(&self.held);
+        } else {
+            self.write_out()?;
+            self.out.write_all(&self.held)?;
         }
+        self.held.clear();
+        Ok(())
     }
 
     fn write_out(&mut self) -> io::Result<()> {
@@ -90,26 +131,25 @@ impl<W: Write> StreamSink<W> {
     }
 }
 
+fn temporary(cause: io::Error) -> io::Error {
+    io::Error::new(cause.kind(), format!("temporary file: {cause}"))
+}
+
 impl<W: Write> Sink for StreamSink<W> {
     fn piece(&mut self, message: &Message<'_>, picked: &Picked) -> io::Result<()> {
-        if message.first {
-            self.complete(None)?;
+        if message.first || picked.begins {
+            self.complete()?;
         }
-        if picked.is_empty() {
-            return Ok(());
-        }
-        if picked.begins {
-            self.complete(None)?;
+        if !picked.is_empty() && !self.under_way {
             self.start(message);
         }
         for span in &picked.spans {
             let bytes = message.records.get(span.records.clone()).unwrap_or(&[]);
-            if self.message.len() + bytes.len() > MAX_HELD && self.message.len() > self.header_len {
-                self.complete(Some(message))?;
-            }
-            self.message.extend_from_slice(bytes);
+            self.hold(bytes)?;
         }
-        self.set_length(message);
+        if message.last {
+            self.complete()?;
+        }
         Ok(())
     }
 
@@ -120,7 +160,7 @@ impl<W: Write> Sink for StreamSink<W> {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.complete(None)?;
+        self.complete()?;
         self.flush()
     }
 }

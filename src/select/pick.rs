@@ -55,12 +55,36 @@ impl Picked {
 pub struct Picker {
     select: Select,
     everything: bool,
-    /// Last serial number of each connection.
-    serials: HashMap<ConnectionKey, u32>,
+    serials: Serials,
     /// Names of stack ids that were given by the user.
     stack_names: Vec<Option<String>>,
     current: Current,
     origin_set: bool,
+}
+
+/// Last serial number of each connection, as long as it was seen lately: a
+/// live input meets new connections for ever.
+#[derive(Default)]
+struct Serials {
+    recent: HashMap<ConnectionKey, u32>,
+    older: HashMap<ConnectionKey, u32>,
+}
+
+/// Connections after which the older ones are forgotten.
+const MOST_RECENT: usize = 32_768;
+
+impl Serials {
+    fn get(&self, connection: &ConnectionKey) -> Option<u32> {
+        let recent = self.recent.get(connection);
+        recent.or_else(|| self.older.get(connection)).copied()
+    }
+
+    fn set(&mut self, connection: ConnectionKey, sn: u32) {
+        if self.recent.len() >= MOST_RECENT {
+            self.older = std::mem::take(&mut self.recent);
+        }
+        self.recent.insert(connection, sn);
+    }
 }
 
 #[derive(Default)]
@@ -78,7 +102,7 @@ impl Picker {
         Picker {
             everything: select.is_everything(),
             select,
-            serials: HashMap::new(),
+            serials: Serials::default(),
             stack_names,
             current: Current::default(),
             origin_set: false,
@@ -129,13 +153,11 @@ impl Picker {
             let wanted = self.current.wanted
                 && (!per_record || {
                     let id = record.stack_id();
-                    let name = match message.stack_name {
-                        Some(name) => Some(name.as_ref()),
-                        None => self
-                            .stack_names
-                            .get(usize::from(id))
-                            .and_then(|n| n.as_deref()),
-                    };
+                    // What the user says goes before what the source says.
+                    let given = self.stack_names.get(usize::from(id));
+                    let name = given
+                        .and_then(|name| name.as_deref())
+                        .or(message.stack_name.map(|name| name.as_ref()));
                     let uptime_us = record.uptime_us();
                     let boot = message.header.boot_us();
                     self.select.record(&RecordFacts {
@@ -173,7 +195,7 @@ impl Picker {
         // Without addresses nothing says that two messages are of one
         // connection.
         if let Some(sn) = self.current.previous_sn.filter(|_| message.known.addresses) {
-            self.serials.insert(connection, sn);
+            self.serials.set(connection, sn);
         }
     }
 
@@ -190,7 +212,7 @@ impl Picker {
             self.origin_set = true;
         }
         let between = match (self.serials.get(connection), &first) {
-            (Some(old), Some(record)) => match record.sn().wrapping_sub(*old).wrapping_sub(1) {
+            (Some(old), Some(record)) => match record.sn().wrapping_sub(old).wrapping_sub(1) {
                 gap if gap < 1 << 31 => gap,
                 _ => 0,
             },

@@ -1,17 +1,23 @@
 //! One section of a pcapng file: a message, or the part of one that a single
 //! stack wrote, whose records are put together again.
 
+use super::regroup::{Head, NO_MESSAGE, NOTHING, Regroup};
 use super::{CANONICAL_START, Role};
 use crate::bblog::canonical::{HEADER_LEN, INFO_LEN, RECORD_LEN, VERBOSE_LEN};
 use crate::bblog::private::{self, Extra, Private};
-use crate::bblog::{Known, TcpHeader};
+use crate::bblog::{Header, Known, TcpHeader};
 use crate::format::{Formats, HDR, Order, VERBOSE};
 use crate::input::batch::{Batch, Piece};
 use crate::input::damage::Damage;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
-#[derive(Clone, Debug)]
+/// Where `tlb_iss` lies in the canonical layout.
+const ISS_AT: usize = 64;
+
+#[derive(Debug)]
 pub(super) struct Section {
     pub order: Order,
     pub header: Vec<u8>,
@@ -23,8 +29,18 @@ pub(super) struct Section {
     /// Some piece of it was handed out, or it goes on from the one before.
     pub begun: bool,
     pub ours: bool,
+    /// Holds the records of many messages.
+    pub merged: bool,
+    /// `tlb_iss` of the last record that had one.
+    pub iss: u32,
+    /// That TCP headers are missing has been said.
+    pub said_no_tcp: bool,
     /// A merged file: headers of its messages, by number.
-    pub messages: Vec<(u32, Vec<u8>)>,
+    pub messages: BTreeMap<u32, Head>,
+    /// A merged file whose records are to be put together by message.
+    pub regroup: Option<Regroup>,
+    /// Message (in a merged file) of the piece under way.
+    pub run: Option<Option<u32>>,
     pub boot_us: i64,
 }
 
@@ -34,7 +50,8 @@ pub(super) struct Found<'a> {
     pub info: Option<&'a [u8]>,
     pub verbose: Option<&'a [u8]>,
     pub checksum: Option<u16>,
-    pub message: Option<u32>,
+    /// Number of the message, and position in it.
+    pub place: Option<(u32, u32)>,
 }
 
 impl<'a> Found<'a> {
@@ -45,7 +62,7 @@ impl<'a> Found<'a> {
                 Private::TcpInfo(info) => found.info = Some(info),
                 Private::Verbose(part) => found.verbose = Some(part),
                 Private::Extra(Extra::Checksum(sum)) => found.checksum = Some(sum),
-                Private::Extra(Extra::Record(number)) => found.message = Some(number),
+                Private::Extra(Extra::Record(number, at)) => found.place = Some((number, at)),
                 _ => {}
             }
         }
@@ -54,6 +71,13 @@ impl<'a> Found<'a> {
 }
 
 impl Section {
+    /// False if the record began with another sequence number than those
+    /// before it, so that it is probably not of the same connection.
+    pub fn is_same_start(&self, info: &[u8]) -> bool {
+        let iss = Order::Little.read(info, ISS_AT, 4).unwrap_or(0) as u32;
+        self.iss == 0 || iss == 0 || iss == self.iss
+    }
+
     pub fn record(
         &mut self,
         batch: &mut Batch,
@@ -62,20 +86,31 @@ impl Section {
         found: &Found<'_>,
         offset: u64,
     ) -> Result<Role, String> {
-        let info: &[u8; INFO_LEN] = info
-            .try_into()
-            .map_err(|_| format!("record of {} bytes instead of {INFO_LEN}", info.len()))?;
+        // Some bytes more are what a kernel with a longer record would give.
+        let info = info
+            .get(..INFO_LEN)
+            .ok_or_else(|| format!("record of {} bytes instead of {INFO_LEN}", info.len()))?;
         let start = batch.data.len();
         batch.data.extend_from_slice(info);
+        let iss = Order::Little.read(info, ISS_AT, 4).unwrap_or(0) as u32;
+        if iss != 0 {
+            self.iss = iss;
+        }
         let flags = u16::from_le_bytes([info[26], info[27]]);
         if flags & HDR != 0 && tcp.is_none() {
-            batch.damage.push(Damage {
-                offset,
-                lost: 0,
-                what: "this record should have a TCP header, but none can be read; zeros stand \
-                       for it"
-                    .to_owned(),
-            });
+            // None is made up: the record comes out without one.
+            let cleared = (flags & !HDR).to_le_bytes();
+            batch.data[start + 26..start + 28].copy_from_slice(&cleared);
+            if !self.said_no_tcp {
+                self.said_no_tcp = true;
+                let what = "this record, and perhaps others of this section, should have a TCP \
+                            header, but none can be read";
+                batch.damage.push(Damage {
+                    offset,
+                    lost: 0,
+                    what: what.to_owned(),
+                });
+            }
         }
         if let Some(tcp) = tcp.filter(|_| flags & HDR != 0) {
             let at = batch.data.len();
@@ -99,10 +134,16 @@ impl Section {
             batch.data.resize(start + RECORD_LEN + VERBOSE_LEN, 0);
         }
         let end = batch.data.len();
-        if let Some(number) = found.message {
+        if let Some((number, _)) = found.place {
             self.unshift(batch, start, number);
         }
-        let piece = self.hand_out(batch, start..end, found.message);
+        if let Some(regroup) = &mut self.regroup {
+            regroup.push(found.place, batch.data.get(start..end).unwrap_or(&[]));
+            batch.data.truncate(start);
+            // Which piece it will be in is not known yet.
+            return Ok(Role::Other);
+        }
+        let piece = self.hand_out(batch, start..end, found.place.map(|(number, _)| number));
         let at = start - batch.pieces.get(piece).map_or(start, |p| p.records.start);
         Ok(Role::Record { piece, at })
     }
@@ -110,10 +151,10 @@ impl Section {
     /// In a merged section all uptimes count from one boot time; gives this
     /// record its own again.
     fn unshift(&self, batch: &mut Batch, start: usize, number: u32) {
-        let Some(header) = self.message(number) else {
+        let Some(head) = self.messages.get(&number) else {
             return;
         };
-        let shift = boot_us(header).wrapping_sub(self.boot_us);
+        let shift = head.boot_us.wrapping_sub(self.boot_us);
         if shift == 0 {
             return;
         }
@@ -122,9 +163,20 @@ impl Section {
         }
     }
 
-    fn message(&self, number: u32) -> Option<&[u8]> {
-        let found = self.messages.iter().find(|(n, _)| *n == number)?;
-        Some(&found.1)
+    /// Takes the header of a message of a merged file; the first one counts.
+    pub fn put_message(&mut self, number: u32, known: Known, mut header: Vec<u8>) {
+        if number == NO_MESSAGE {
+            return;
+        }
+        if let Some(start) = header.get_mut(..CANONICAL_START.len()) {
+            start.copy_from_slice(&CANONICAL_START);
+        }
+        let boot_us = boot_us(&header);
+        self.messages.entry(number).or_insert(Head {
+            header,
+            known,
+            boot_us,
+        });
     }
 
     /// Appends records to the piece under way, or begins one.
@@ -134,32 +186,38 @@ impl Section {
         records: Range<usize>,
         message: Option<u32>,
     ) -> usize {
-        let header = message
-            .and_then(|number| self.message(number))
-            .unwrap_or(&self.header);
-        let offset = self.offset + message.map_or(0, |n| u64::from(n) + 1);
         if let Some(piece) = batch.pieces.last_mut()
-            && piece.offset == offset
+            && self.run == Some(message)
             && piece.records.end == records.start
         {
             piece.records.end = records.end;
             return batch.pieces.len() - 1;
         }
         let start = batch.headers.len();
-        batch.headers.extend_from_slice(header);
+        let known = match message.map(|number| self.messages.get(&number)) {
+            None => {
+                batch.headers.extend_from_slice(&self.header);
+                self.known
+            }
+            Some(Some(head)) => {
+                batch.headers.extend_from_slice(&head.header);
+                head.known
+            }
+            Some(None) => {
+                batch.headers.extend_from_slice(&unknown_header());
+                NOTHING
+            }
+        };
+        self.run = Some(message);
         batch.pieces.push(Piece {
             dialect: Arc::clone(Formats::canonical()),
             header_apart: true,
             header: start..batch.headers.len(),
             records,
-            known: if message.is_some() {
-                Known::ALL
-            } else {
-                self.known
-            },
+            known,
             first: !self.begun || message.is_some(),
             last: false,
-            offset,
+            offset: self.offset,
             stack_name: self.stack_name.clone(),
         });
         self.begun = true;
@@ -182,14 +240,44 @@ pub(super) fn unknown_header() -> Vec<u8> {
     header
 }
 
+/// The IP header in a packet of this link type. Where the interface is lost,
+/// the packet is taken for what all black box files hold.
+fn ip_of(packet: &[u8], link: Option<u16>) -> Option<&[u8]> {
+    Some(match link {
+        Some(12 | 14 | 101) => packet,
+        Some(1) => packet.get(14..)?,
+        _ => match packet.get(..4)? {
+            [2 | 24 | 28 | 30, 0, 0, 0] | [0, 0, 0, 2 | 24 | 28 | 30] => packet.get(4..)?,
+            _ => return None,
+        },
+    })
+}
+
+/// False if the packet is between other addresses than the header says.
+pub(super) fn is_between(packet: &[u8], link: Option<u16>, header: &[u8]) -> bool {
+    let ends = |ip: &[u8]| -> Option<bool> {
+        let header = Header::new(header, Formats::canonical())?.endpoints();
+        let (src, dst): (IpAddr, IpAddr) = match ip.first()? >> 4 {
+            4 => {
+                let (src, dst) = (ip.get(12..16)?, ip.get(16..20)?);
+                let v4 = |b: &[u8]| <[u8; 4]>::try_from(b).ok().map(IpAddr::from);
+                (v4(src)?, v4(dst)?)
+            }
+            _ => {
+                let (src, dst) = (ip.get(8..24)?, ip.get(24..40)?);
+                let v6 = |b: &[u8]| <[u8; 16]>::try_from(b).ok().map(IpAddr::from);
+                (v6(src)?, v6(dst)?)
+            }
+        };
+        let (local, foreign) = (header.local.ip(), header.foreign.ip());
+        Some((src, dst) == (local, foreign) || (src, dst) == (foreign, local))
+    };
+    ip_of(packet, link).and_then(ends).unwrap_or(true)
+}
+
 /// The TCP header in a packet of this link type.
 pub(super) fn tcp_of(packet: &[u8], link: Option<u16>) -> Option<TcpHeader<'_>> {
-    let ip = match link? {
-        0 | 108 => packet.get(4..)?,
-        12 | 14 | 101 => packet,
-        1 => packet.get(14..)?,
-        _ => return None,
-    };
+    let ip = ip_of(packet, link)?;
     let header_len = match ip.first()? >> 4 {
         4 => usize::from(ip.first()? & 0xf) * 4,
         // Segments longer than IP can say have a hop-by-hop header.

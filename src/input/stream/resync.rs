@@ -2,10 +2,13 @@
 
 use super::walk::{Open, are_neighbours, is_strong};
 use crate::bblog::Record;
-use crate::format::{Formats, Order};
+use crate::format::{Dialect, Formats, Order};
 use crate::input::detect::{HeaderCheck, check_header, version_and_order};
 use aho_corasick::AhoCorasick;
 use std::ops::Range;
+
+/// Bytes behind a place that must be seen to judge it as a header.
+const HEAD_ROOM: usize = 256;
 
 /// Searches for headers and records.
 pub(super) struct Resync<'f> {
@@ -21,12 +24,14 @@ pub(super) enum Found {
     Header(usize),
     /// A record of the same message stands after this many bytes.
     Record(usize),
+    /// Records whose header is lost stand after this many bytes.
+    Orphans(usize),
 }
 
 impl Found {
     pub fn skip(self) -> usize {
         match self {
-            Found::Header(skip) | Found::Record(skip) => skip,
+            Found::Header(skip) | Found::Record(skip) | Found::Orphans(skip) => skip,
         }
     }
 }
@@ -47,9 +52,19 @@ impl<'f> Resync<'f> {
         open: Option<&Open>,
         eof: bool,
     ) -> Option<Found> {
-        let header = self.find_header(here, from, eof);
-        let before = header.unwrap_or(here.len());
-        let record = open.and_then(|open| self.find_record(here, from..before, open, eof));
+        // A record of a known connection is found quickly and bounds the search
+        // for a header, so that many small damages stay cheap.
+        let by_iss = open.and_then(|open| find_by_iss(here, from..here.len(), open, open.iss?));
+        let before = by_iss.map_or(here.len(), |at| (at + HEAD_ROOM).min(here.len()));
+        let header = self
+            .find_header(here.get(..before)?, from, eof && before == here.len())
+            .filter(|at| by_iss.is_none_or(|record| *at < record));
+        let bound = header.unwrap_or(here.len());
+        let record = match (by_iss, open) {
+            (Some(at), _) => Some(at).filter(|at| *at < bound),
+            (None, Some(open)) => self.find_unknown(here, from..bound, open, eof),
+            (None, None) => None,
+        };
         record.map(Found::Record).or(header.map(Found::Header))
     }
 
@@ -72,19 +87,17 @@ impl<'f> Resync<'f> {
             })
     }
 
-    /// The first record of `open` that begins in `range`.
-    fn find_record(
+    /// The first record in `range` that may be one of `open`, of which
+    /// nothing certain is known.
+    fn find_unknown(
         &self,
         here: &[u8],
         range: Range<usize>,
         open: &Open,
         eof: bool,
     ) -> Option<usize> {
-        let by_iss = open
-            .iss
-            .and_then(|iss| find_by_iss(here, range.clone(), open, iss));
-        if by_iss.is_some() || (open.iss.is_some() && !open.iss_is_fresh) {
-            return by_iss;
+        if open.iss.is_some() && !open.iss_is_fresh {
+            return None;
         }
         // Nothing is known to tell the records by but that several of them
         // stand in a row, and whose ports they carry; without ports they are
@@ -92,29 +105,39 @@ impl<'f> Resync<'f> {
         let claimed = open.claimed.map_or(usize::MAX, |left| left as usize);
         range.into_iter().find(|at| {
             let there = here.get(*at..).unwrap_or(&[]);
-            self.is_chain(there, open, eof)
+            is_chain(there, &open.dialect, eof)
                 && open
                     .owns(there)
                     .unwrap_or_else(|| *at < claimed && open.may_reach(there, *at))
         })
     }
+}
 
-    /// True if plausible records of one connection stand at `here`: two in a
-    /// row, or one that is followed by a header or by the end.
-    pub fn is_chain(&self, here: &[u8], open: &Open, eof: bool) -> bool {
-        let dialect = &open.dialect;
-        let Some(first) = Record::new(here, dialect).filter(is_strong) else {
-            return false;
-        };
-        let next = here.get(first.bytes().len()..).unwrap_or(&[]);
-        if next.is_empty() {
-            return eof;
-        }
-        if version_and_order(next).is_some() && check_header(next, dialect) == HeaderCheck::Good {
-            return true;
-        }
-        Record::new(next, dialect).is_some_and(|second| are_neighbours(&first, &second))
+/// True if plausible records of one connection stand at `here`: two in a
+/// row, or one that is followed by a header or by the end.
+pub(super) fn is_chain(here: &[u8], dialect: &Dialect, eof: bool) -> bool {
+    let Some(first) = Record::new(here, dialect).filter(is_strong) else {
+        return false;
+    };
+    let next = here.get(first.bytes().len()..).unwrap_or(&[]);
+    if next.is_empty() {
+        return eof;
     }
+    if version_and_order(next).is_some() && check_header(next, dialect) == HeaderCheck::Good {
+        return true;
+    }
+    Record::new(next, dialect).is_some_and(|second| are_neighbours(&first, &second))
+}
+
+/// Where in the first `most` bytes of `here` records of an unknown connection
+/// begin.
+pub(super) fn find_orphans(
+    here: &[u8],
+    most: usize,
+    dialect: &Dialect,
+    eof: bool,
+) -> Option<usize> {
+    (0..most).find(|at| is_chain(here.get(*at..).unwrap_or(&[]), dialect, eof))
 }
 
 /// The first record in `range` that has this `tlb_iss` and continues `open`.

@@ -2,9 +2,10 @@
 
 use super::{NEED, Window};
 use crate::bblog::{Header, Known, Record, Records};
-use crate::format::{Dialect, EventId, VERBOSE};
+use crate::format::{Dialect, EventId};
 use crate::input::batch::{Batch, Piece};
 use crate::input::detect::{HeaderCheck, check_header, plausible_record};
+use crate::input::logbuf::made_header;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -33,6 +34,8 @@ pub(super) struct Open {
     times_us: Option<(i64, i64)>,
     pub kept: u64,
     pub handed_out: bool,
+    /// What of the header is known; nothing of one that had to be made.
+    pub known: Known,
 }
 
 /// How the walk of a window ended.
@@ -87,7 +90,19 @@ impl Open {
             times_us: None,
             kept: 0,
             handed_out: false,
+            known: Known::ALL,
             dialect,
+        }
+    }
+
+    /// Records at the start of `here` whose header is lost.
+    pub fn orphans(dialect: Arc<Dialect>, here: &[u8], offset: u64) -> Open {
+        let (header, known) = made_header(&dialect, here);
+        Open {
+            claimed: None,
+            lie: None,
+            known,
+            ..Open::new(dialect, &header, offset)
         }
     }
 
@@ -129,19 +144,18 @@ impl Open {
                 None => Record::new(window.rest(*at), &self.dialect).is_some_and(|r| is_strong(&r)),
             };
             let sound = signs.state_in_range && signs.flags_in_range && in_order && fits && ours;
-            if !sound && self.tiles.is_none() {
-                match self.leads_to_its_end(window, *at, live) {
-                    Some(tiles) => self.tiles = Some(tiles),
-                    None => {
+            let sn = if sound {
+                signs.sn
+            } else {
+                if self.tiles.is_none() {
+                    self.tiles = self.leads_to_its_end(window, *at, live);
+                    if self.tiles.is_none() {
                         self.step_back(&mut last, at);
                         break Walk::More;
                     }
                 }
-            }
-            let sn = if sound || self.tiles == Some(true) {
-                signs.sn
-            } else {
-                match self.record_all_the_same(window, *at, signs) {
+                let all_the_same = self.record_all_the_same(window, *at, signs);
+                match all_the_same.or_else(|| self.odd_but_possible(window, *at, signs)) {
                     Some(sn) => sn,
                     None => break Walk::Broken,
                 }
@@ -219,14 +233,32 @@ impl Open {
         if here.len() < len {
             return None;
         }
-        let state = slots.state.read(plain, order) as u32;
+        let state = slots.state.read_signed(plain, order) as i32;
+        let (lowest, highest) = self.dialect.states;
         Some(Signs {
             len,
             sn: slots.sn.read(plain, order) as u32,
             iss: slots.iss.read(plain, order) as u32,
-            state_in_range: state <= 10,
-            flags_in_range: flags & !(0x17 | VERBOSE) == 0,
+            state_in_range: (lowest..=highest).contains(&state),
+            flags_in_range: flags & !self.dialect.known_flags == 0,
         })
+    }
+
+    /// In a message whose sizes lead exactly to its end, a record is taken as
+    /// it is, however odd, unless it or the next one cannot be one at all:
+    /// event 0 does not exist, and serial numbers increase.
+    fn odd_but_possible(&self, window: Window<'_>, at: usize, signs: Signs) -> Option<u32> {
+        let possible = |record: &Record<'_>, old: Option<u32>| {
+            let step = old.map_or(1, |old| record.sn().wrapping_sub(old));
+            record.event() != EventId(0) && (1..1 << 31).contains(&step)
+        };
+        let record = Record::new(window.rest(at), &self.dialect)?;
+        let ends = self.claimed == Some(signs.len as u64);
+        let next = Record::new(window.rest(at + signs.len), &self.dialect);
+        let fine = self.tiles == Some(true)
+            && possible(&record, self.previous_sn)
+            && (ends || next.is_none_or(|next| possible(&next, Some(signs.sn))));
+        fine.then_some(signs.sn)
     }
 
     /// True if records from `at` on fill the claimed length exactly, and what
@@ -376,7 +408,7 @@ impl Open {
             header_apart: true,
             header: start..batch.headers.len(),
             records,
-            known: Known::ALL,
+            known: self.known,
             first: !self.handed_out,
             last,
             offset: self.offset,

@@ -32,8 +32,15 @@ pub struct CompatSink {
     open: Option<Open>,
     /// Bytes of the message that are not yet written, as it counts them.
     unread: u64,
-    /// Names of the finished files.
-    pub written: Vec<OsString>,
+    /// Files that were dropped because all their names were taken.
+    nameless: u64,
+}
+
+/// Everything else was written, but these files were dropped.
+#[derive(Debug, thiserror::Error)]
+#[error("{files} files dropped, as all {MAX_TRIES} names that each may have are taken")]
+pub struct NoNameLeft {
+    pub files: u64,
 }
 
 /// The file under way.
@@ -85,7 +92,7 @@ impl CompatSink {
             next: HashMap::new(),
             open: None,
             unread: 0,
-            written: Vec::new(),
+            nameless: 0,
         }
     }
 
@@ -138,13 +145,20 @@ impl CompatSink {
                 tried.set(n);
                 os_name(&[session.as_slice(), format!(".{n}.pcapng").as_bytes()].concat())
             });
-            let name = file.finish_at_free(&self.dir, names)?;
+            let name = match file.finish_at_free(&self.dir, names) {
+                Ok(name) => name,
+                // The others may yet find a name.
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                    self.nameless += 1;
+                    return Ok(());
+                }
+                Err(e) => return Err(e),
+            };
             number = tried.get();
             let line = index_line(&about, &name, number, self.encoder.options().dumptime);
             if line.len() < MAX_LINE {
                 self.index()?.write_all(&line)?;
             }
-            self.written.push(name);
         }
         if start.is_some() || !one_time {
             self.next
@@ -222,7 +236,11 @@ impl Sink for CompatSink {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.close(false)
+        self.close(false)?;
+        match self.nameless {
+            0 => Ok(()),
+            files => Err(io::Error::other(NoNameLeft { files })),
+        }
     }
 }
 
@@ -275,7 +293,7 @@ fn index_line(about: &About, name: &OsString, number: u32, dumptime: i64) -> Vec
         |_| "unknown".to_owned(),
         |t| t.strftime("%Y-%m-%d %H:%M:%S +0000").to_string(),
     );
-    let duration = (about.last_us - about.first_us).max(0);
+    let duration = about.last_us.saturating_sub(about.first_us).max(0);
     let mut line = Vec::new();
     let mut put = |text: &str| line.extend_from_slice(text.as_bytes());
     put("{\"date\":\"");

@@ -17,6 +17,8 @@ pub struct BlockCopy<W> {
     waiting: Vec<u8>,
     /// A block of missing serial numbers, which waits for its record.
     gap: Vec<u8>,
+    /// A section is open that has no record so far, wanted or not.
+    bare: bool,
     /// Copy everything, sections without records too.
     everything: bool,
 }
@@ -30,6 +32,7 @@ impl<W: Write> BlockCopy<W> {
             ready: Vec::with_capacity(2 * CHUNK),
             waiting: Vec::new(),
             gap: Vec::new(),
+            bare: false,
             everything,
         }
     }
@@ -40,6 +43,15 @@ impl<W: Write> BlockCopy<W> {
 
     /// Copies the wanted blocks of one batch; `picks` has one entry a piece.
     pub fn batch(&mut self, batch: &Batch, picks: &[Picked]) -> io::Result<()> {
+        let empty: Vec<bool> = batch.messages().map(|m| m.records.is_empty()).collect();
+        let empty_wanted = |piece: usize| {
+            let picked = picks
+                .get(piece)
+                .filter(|_| empty.get(piece) == Some(&true))?;
+            Some(picked.begins)
+        };
+        // The first piece that no block has told of yet.
+        let mut next = 0;
         for block in &batch.blocks {
             let bytes = batch.raw.get(block.range.clone()).unwrap_or(&[]);
             if self.everything {
@@ -48,6 +60,8 @@ impl<W: Write> BlockCopy<W> {
             }
             match block.role {
                 Role::Section => {
+                    next += usize::from(self.end_of_section(empty_wanted(next)));
+                    self.bare = true;
                     self.waiting.clear();
                     self.gap.clear();
                     self.waiting.extend_from_slice(bytes);
@@ -56,6 +70,8 @@ impl<W: Write> BlockCopy<W> {
                 Role::Other if self.waiting.is_empty() => self.ready.extend_from_slice(bytes),
                 Role::Other => self.waiting.extend_from_slice(bytes),
                 Role::Record { piece, at } => {
+                    next = next.max(piece + 1);
+                    self.bare = false;
                     if picks.get(piece).is_some_and(|picked| wanted(picked, at)) {
                         self.ready.append(&mut self.waiting);
                         self.ready.append(&mut self.gap);
@@ -65,10 +81,24 @@ impl<W: Write> BlockCopy<W> {
                 }
             }
         }
+        if !self.everything {
+            self.end_of_section(empty_wanted(next));
+        }
         if self.ready.len() >= CHUNK {
             self.flush()?;
         }
         Ok(())
+    }
+
+    /// A section without records is a piece by itself, which comes once the
+    /// section ends. `wanted`: whether that is wanted, if the next piece is
+    /// one without records. True if it was this section's.
+    fn end_of_section(&mut self, wanted: Option<bool>) -> bool {
+        if wanted == Some(true) && self.bare {
+            self.ready.append(&mut self.waiting);
+            self.ready.append(&mut self.gap);
+        }
+        wanted.is_some() && self.bare
     }
 
     pub fn flush(&mut self) -> io::Result<()> {

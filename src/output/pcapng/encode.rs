@@ -15,6 +15,7 @@ use crate::bblog::private::{self, Extra, Mark, PEN};
 use crate::bblog::{Endpoints, Known, Message, Record, TcpHeader};
 use crate::format::{Abi, Dialect, EventId, Formats, Order, Release};
 use crate::output::stacks::StackNames;
+use crate::output::words;
 use crate::select::Picked;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -135,8 +136,8 @@ impl Encoder {
             self.interface_start();
             let name = interface.name.as_bytes();
             private::put_standard(&mut self.body, block::IF_NAME, name);
-            for (number, header) in &interface.messages {
-                private::put_extra(&mut self.body, Extra::Message(*number, header));
+            for (number, known, header) in &interface.messages {
+                private::put_extra(&mut self.body, Extra::Message(*number, *known, header));
             }
             block::end_options(&mut self.body);
             block::put(out, block::INTERFACE, &self.body);
@@ -281,6 +282,16 @@ impl Encoder {
     }
 
     fn skipped(&mut self, count: u32, out: &mut Vec<u8>) {
+        self.skipped_of(None, count, out);
+    }
+
+    /// Appends the block of serial numbers that are missing in a merged
+    /// section, where nothing else tells of which connection.
+    pub fn merged_skipped(&mut self, message: &Message<'_>, count: u32, out: &mut Vec<u8>) {
+        self.skipped_of(Some(message), count, out);
+    }
+
+    fn skipped_of(&mut self, message: Option<&Message<'_>>, count: u32, out: &mut Vec<u8>) {
         if !self.options.comments {
             block::put_skipped(out, count);
             return;
@@ -291,6 +302,15 @@ impl Encoder {
         }
         self.comment.clear();
         comment::skipped(&mut self.comment, count);
+        if let Some(message) = message {
+            self.comment.extend_from_slice(b"; ");
+            words::endpoints(&mut self.comment, message);
+            if let Some(id) = message.header.log_id() {
+                self.comment.extend_from_slice(b" \"");
+                words::untrusted(&mut self.comment, id);
+                self.comment.push(b'"');
+            }
+        }
         private::put_standard(&mut self.body, block::OPT_COMMENT, &self.comment);
         block::end_options(&mut self.body);
         block::put(out, block::CUSTOM, &self.body);
@@ -362,7 +382,7 @@ impl Encoder {
                 private::put_extra(&mut self.body, Extra::Checksum(sum));
             }
             if let Some(place) = merged {
-                private::put_extra(&mut self.body, Extra::Record(place.message));
+                private::put_extra(&mut self.body, Extra::Record(place.message, place.position));
             }
         }
         if tcp.is_some() {
@@ -392,9 +412,10 @@ impl Encoder {
         body.extend_from_slice(&head);
         let start = body.len();
         let inbound = record.event() == EventId::IN;
+        let compat = self.options.compat;
         let length = context
             .synthesis
-            .put(body, tcp, inbound, record.payload_len());
+            .put(body, tcp, inbound, record.payload_len(), compat);
         let mut captured = (body.len() - start) as u32;
         if self.options.compat {
             // tcplog_dumper fills up to the snap length with zeros.
@@ -410,8 +431,8 @@ impl Encoder {
 #[derive(Clone, Debug)]
 pub struct MergedInterface {
     pub name: String,
-    /// Numbers and headers of its messages.
-    pub messages: Vec<(u32, [u8; HEADER_LEN])>,
+    /// Numbers and headers of its messages, and what is known of them.
+    pub messages: Vec<(u32, Known, [u8; HEADER_LEN])>,
 }
 
 /// Where a record stands in a merged section.
@@ -420,6 +441,8 @@ pub struct MergedPlace {
     pub interface: u32,
     /// Number of its message.
     pub message: u32,
+    /// Records of its message before it.
+    pub position: u32,
     /// Boot time of the section, µs since the epoch.
     pub boot_us: i64,
 }

@@ -6,10 +6,10 @@
 //! own uptime again.
 //!
 //! Sorting needs every record's time before the first block can be written.
-//! Records wait in an unnamed file; what stays in memory is 32 bytes a record.
+//! Records wait in an unnamed file; what stays in memory is 40 bytes a record.
 
-use super::block;
 use super::encode::{Encoder, MergedInterface, MergedPlace, Options};
+use crate::bblog::canonical::HEADER_LEN;
 use crate::bblog::{Header, Known, Message, Record};
 use crate::format::{Dialect, EventId, Formats};
 use crate::output::Sink;
@@ -36,7 +36,15 @@ pub struct MergeSink<W> {
     dialects: Vec<Arc<Dialect>>,
     /// Of the message under way.
     current: u32,
-    /// Time of its last record.
+    /// Its interface.
+    interface: u32,
+    /// Its records so far.
+    position: u32,
+    /// Where its entries without a time begin in the index.
+    untimed: usize,
+    /// Its boot time.
+    boot_us: Option<i64>,
+    /// Time of its last record; the least there is: none had one.
     last_us: i64,
 }
 
@@ -46,8 +54,9 @@ struct Entry {
     time_us: i64,
     offset: u64,
     message: u32,
+    position: u32,
     sn: u32,
-    connection: u32,
+    interface: u32,
     skipped: u32,
 }
 
@@ -58,10 +67,16 @@ struct Stored {
     stack_name: Option<Arc<str>>,
 }
 
+/// An interface: a connection, or some of the messages of one that has more
+/// than fit.
 struct Connection {
     name: String,
     messages: Vec<u32>,
 }
+
+/// Messages whose headers go onto one interface: readers refuse blocks of
+/// 16 MiB, and this stays below 8.
+const MAX_HEADERS: usize = 8 * 1024 * 1024 / (HEADER_LEN + 20) - 64;
 
 const CHUNK: usize = 256 * 1024;
 /// The largest record, verbose part included.
@@ -82,6 +97,10 @@ impl<W: Write> MergeSink<W> {
             by_key: HashMap::new(),
             dialects: Vec::new(),
             current: 0,
+            interface: 0,
+            position: 0,
+            untimed: 0,
+            boot_us: None,
             last_us: i64::MIN,
         })
     }
@@ -91,6 +110,7 @@ impl<W: Write> MergeSink<W> {
     }
 
     fn begin(&mut self, message: &Message<'_>) {
+        self.end_message();
         let dialect = message.dialect();
         let same = |d: &Arc<Dialect>| {
             (d.version, d.abi, d.order) == (dialect.version, dialect.abi, dialect.order)
@@ -100,7 +120,9 @@ impl<W: Write> MergeSink<W> {
             self.dialects.len() - 1
         });
         self.current = self.messages.len() as u32;
-        self.last_us = i64::MIN;
+        self.position = 0;
+        self.untimed = self.index.len();
+        self.boot_us = Some(message.header.boot_us());
         self.messages.push(Stored {
             header: message.header.bytes().to_vec(),
             dialect,
@@ -109,15 +131,42 @@ impl<W: Write> MergeSink<W> {
         });
         let key = Picker::connection(message);
         let connections = &mut self.connections;
-        let number = *self.by_key.entry(key).or_insert_with(|| {
-            connections.push(Connection {
-                name: interface_name(message),
-                messages: Vec::new(),
-            });
-            connections.len() as u32 - 1
-        });
+        let room = |number: &u32| {
+            connections
+                .get(*number as usize)
+                .is_some_and(|c| c.messages.len() < MAX_HEADERS)
+        };
+        let number = match self.by_key.get(&key).copied().filter(room) {
+            Some(number) => number,
+            None => {
+                let number = connections.len() as u32;
+                connections.push(Connection {
+                    name: interface_name(message),
+                    messages: Vec::new(),
+                });
+                self.by_key.insert(key, number);
+                number
+            }
+        };
         if let Some(connection) = connections.get_mut(number as usize) {
             connection.messages.push(self.current);
+        }
+        self.interface = number;
+    }
+
+    /// A message in which no record has a time of use stands at boot time.
+    fn end_message(&mut self) {
+        if self.last_us == i64::MIN
+            && let Some(boot_us) = self.boot_us.take()
+        {
+            self.time_untimed(boot_us);
+        }
+        self.last_us = i64::MIN;
+    }
+
+    fn time_untimed(&mut self, time_us: i64) {
+        for entry in self.index.iter_mut().skip(self.untimed) {
+            entry.time_us = time_us;
         }
     }
 
@@ -130,7 +179,7 @@ impl<W: Write> MergeSink<W> {
 
     fn write_sorted(&mut self) -> io::Result<()> {
         self.index
-            .sort_by_key(|entry| (entry.time_us, entry.connection, entry.sn));
+            .sort_by_key(|entry| (entry.time_us, entry.interface, entry.sn));
         let stored = std::mem::take(&mut self.messages);
         let dialects = std::mem::take(&mut self.dialects);
         let views: Vec<Option<Message<'_>>> = stored
@@ -165,11 +214,13 @@ impl<W: Write> MergeSink<W> {
                 continue;
             };
             if entry.skipped > 0 {
-                block::put_skipped(&mut buffer, entry.skipped);
+                self.encoder
+                    .merged_skipped(message, entry.skipped, &mut buffer);
             }
             let place = MergedPlace {
-                interface: entry.connection,
+                interface: entry.interface,
                 message: entry.message,
+                position: entry.position,
                 boot_us,
             };
             self.encoder
@@ -195,7 +246,11 @@ impl<W: Write> MergeSink<W> {
                 .iter()
                 .filter_map(|number| {
                     let message = views.get(*number as usize)?.as_ref()?;
-                    Some((*number, self.encoder.canonical_header(message)))
+                    Some((
+                        *number,
+                        message.known,
+                        self.encoder.canonical_header(message),
+                    ))
                 })
                 .collect();
             interfaces.push(MergedInterface {
@@ -206,7 +261,7 @@ impl<W: Write> MergeSink<W> {
         let text = if self.encoder.options().comments {
             format!(
                 "{} connections in time order, {} records; an interface each",
-                self.connections.len(),
+                self.by_key.len(),
                 self.index.len()
             )
         } else {
@@ -222,29 +277,32 @@ impl<W: Write> Sink for MergeSink<W> {
         if picked.begins {
             self.begin(message);
         }
-        let connection = Picker::connection(message);
-        let Some(connection) = self.by_key.get(&connection).copied() else {
-            return Ok(());
-        };
         let boot_us = message.header.boot_us();
         for span in &picked.spans {
             let bytes = message.records.get(span.records.clone()).unwrap_or(&[]);
             let mut skipped = span.skipped;
             for record in crate::bblog::Records::new(bytes, message.dialect()) {
                 // Some kernels leave the time of this event uninitialised: it
-                // stays beside the record before it.
-                if record.event() != EventId::ACCOUNTING || self.last_us == i64::MIN {
-                    self.last_us = boot_us.saturating_add(record.uptime_us());
+                // stays beside the record before it, or else the one behind.
+                if record.event() != EventId::ACCOUNTING {
+                    let time_us = boot_us.saturating_add(record.uptime_us());
+                    let time_us = time_us.max(i64::MIN + 1);
+                    if self.last_us == i64::MIN {
+                        self.time_untimed(time_us);
+                    }
+                    self.last_us = time_us;
                 }
                 self.index.push(Entry {
                     time_us: self.last_us,
                     offset: self.spooled + self.gathered.len() as u64,
                     message: self.current,
+                    position: self.position,
                     sn: record.sn(),
-                    connection,
+                    interface: self.interface,
                     skipped,
                 });
                 skipped = 0;
+                self.position += 1;
                 self.gathered.extend_from_slice(record.bytes());
             }
         }
@@ -260,6 +318,7 @@ impl<W: Write> Sink for MergeSink<W> {
     }
 
     fn finish(&mut self) -> io::Result<()> {
+        self.end_message();
         self.spool_out()?;
         self.write_sorted()?;
         self.out.flush()

@@ -45,7 +45,16 @@ impl Synthesis {
 
     /// Appends link, IP and TCP header; the TCP checksum is that of a payload
     /// of `payload` zero bytes. Returns the length of the whole packet.
-    pub fn put(&self, out: &mut Vec<u8>, tcp: &TcpHeader<'_>, inbound: bool, payload: u32) -> u32 {
+    ///
+    /// `compat`: lengths beyond 16 bits are cut to them, as tcplog_dumper does.
+    pub fn put(
+        &self,
+        out: &mut Vec<u8>,
+        tcp: &TcpHeader<'_>,
+        inbound: bool,
+        payload: u32,
+        compat: bool,
+    ) -> u32 {
         let segment = tcp.bytes();
         let tcp_len = (segment.len() as u32).saturating_add(payload);
         let (src, dst) = if inbound {
@@ -63,7 +72,7 @@ impl Synthesis {
             ip[24..40].copy_from_slice(dst);
             // Segments that offloading made longer than IP can say carry the
             // jumbo payload option (RFC 2675), in a hop-by-hop header.
-            let len = if tcp_len > MAX_IP_LEN {
+            let len = if tcp_len > MAX_IP_LEN && !compat {
                 ip[40..44].copy_from_slice(&[6, 0, 0xc2, 4]);
                 ip[44..].copy_from_slice(&tcp_len.saturating_add(8).to_be_bytes());
                 48
@@ -77,7 +86,11 @@ impl Synthesis {
         } else {
             let total = tcp_len.saturating_add(20);
             // Longer ones carry 0; Wireshark then takes the frame's length.
-            let len = if total > MAX_IP_LEN { 0 } else { total as u16 };
+            let len = match total {
+                ..=MAX_IP_LEN => total as u16,
+                _ if compat => total as u16,
+                _ => 0,
+            };
             let mut ip = [0; 20];
             ip[0] = 0x45;
             ip[2..4].copy_from_slice(&len.to_be_bytes());
@@ -94,7 +107,8 @@ impl Synthesis {
         out.extend_from_slice(segment);
         if let Some(checksum) = out.get_mut(start + 16..start + 18) {
             let whole = sum(segment) + (!u32::from(tcp.checksum()) & 0xffff);
-            let pseudo = self.addresses + 6 + (tcp_len >> 16) + (tcp_len & 0xffff);
+            let high = if compat { 0 } else { tcp_len >> 16 };
+            let pseudo = self.addresses + 6 + high + (tcp_len & 0xffff);
             checksum.copy_from_slice(&fold(whole + pseudo).to_be_bytes());
         }
         tcp_len.saturating_add(4 + ip_len)

@@ -7,7 +7,6 @@ use crate::output::Sink;
 use crate::output::files::{PendingFile, safe_name};
 use crate::select::{Grouping, Picked, Picker, Split};
 use std::collections::HashMap;
-use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -76,8 +75,6 @@ pub struct SplitSink {
     current: Option<usize>,
     /// Next number to try for a name, by what stands before the number.
     next: HashMap<String, u32>,
-    /// Names of the finished files.
-    pub written: Vec<OsString>,
 }
 
 struct Group {
@@ -87,6 +84,8 @@ struct Group {
 }
 
 const MAX_OPEN: usize = 64;
+/// Names whose next number is remembered.
+const MAX_NEXT: usize = 16 * 1024;
 const MAX_GATHERED: usize = 16 * 1024 * 1024;
 
 impl SplitSink {
@@ -106,7 +105,6 @@ impl SplitSink {
             open: Vec::new(),
             current: None,
             next: HashMap::new(),
-            written: Vec::new(),
         }
     }
 
@@ -161,6 +159,10 @@ impl SplitSink {
         self.open.retain(|other| *other != index);
         let stem = std::mem::take(&mut group.stem);
         let numbered = self.split == Split::Message;
+        // What is forgotten costs tries, no more.
+        if self.next.len() >= MAX_NEXT && !self.next.contains_key(&stem) {
+            self.next.clear();
+        }
         let next = self.next.entry(stem.clone()).or_insert(0);
         let names = (*next..).map(|n| {
             *next = n.saturating_add(1);
@@ -169,8 +171,7 @@ impl SplitSink {
                 n => format!("{stem}.{n}.pcapng").into(),
             }
         });
-        self.written.push(file.finish_at_free(&self.dir, names)?);
-        Ok(())
+        file.finish_at_free(&self.dir, names).map(drop)
     }
 }
 
@@ -194,12 +195,10 @@ impl Sink for SplitSink {
             return Ok(());
         }
         if picked.begins {
-            let group = self.group(message);
-            if let Some(before) = self.current.replace(group)
-                && self.split == Split::Message
-            {
-                self.finish_group(before)?;
+            if self.split == Split::Message {
+                self.finish()?;
             }
+            self.current = Some(self.group(message));
         }
         let Some(index) = self.current else {
             return Ok(());
@@ -230,6 +229,9 @@ impl Sink for SplitSink {
         for index in 0..self.groups.len() {
             self.finish_group(index)?;
         }
+        self.groups.clear();
+        self.grouping = Grouping::new(self.split);
+        self.current = None;
         Ok(())
     }
 }
