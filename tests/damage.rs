@@ -1325,3 +1325,136 @@ fn filtering_damaged_streams_keeps_the_good_messages() {
     ran.ended(1);
     assert_same("filtered", &got, &wanted);
 }
+
+/// A stream in which `range` holds zeros, as a copy with a hole in it has.
+fn with_hole(name: &str, range: Range<usize>) -> (Vec<u8>, Vec<u8>) {
+    let stream = genuine(name);
+    let mut holed = stream.clone();
+    holed[range].fill(0);
+    (stream, holed)
+}
+
+#[test]
+fn zeros_are_no_records() {
+    for (name, range) in [
+        ("multi", 409_600..425_984),
+        ("base-tso", 122_880..233_744),
+        ("kernel-ids", 204_800..221_184),
+        ("rack-loss", 1000..1001 + 328 * 40),
+    ] {
+        let (stream, holed) = with_hole(name, range.clone());
+        let (got, damage) = to_stream(&holed).unwrap();
+        assert!(!damage.is_empty(), "{name}: nothing is said");
+        let invented = places(&got)
+            .iter()
+            .filter(|(_, _, record)| record.event() == 0)
+            .count();
+        assert_eq!(invented, 0, "{name}");
+        let kept = kept(&stream, std::slice::from_ref(&range), &got);
+        assert_eq!((kept.lost, kept.misplaced), (0, 0), "{name}: {kept:?}");
+    }
+}
+
+#[test]
+fn records_whose_header_is_lost_come_out_as_nobodys() {
+    let stream = genuine("kernel-ids");
+    // The header of a message of some size goes, and nothing else.
+    let victim = messages(&stream)
+        .into_iter()
+        .skip(1)
+        .find(|m| m.records().len() > 20)
+        .unwrap();
+    let mut damaged = stream.clone();
+    damaged[victim.offset..victim.offset + HEADER].fill(0x5a);
+    let (got, damage) = to_stream(&damaged).unwrap();
+    let orphans: Vec<&[u8]> = places(&got)
+        .iter()
+        .filter(|(message, ..)| {
+            message.id() == b"UNKNOWN" && ends(message.header())[4..36] == [0; 32]
+        })
+        .map(|(_, _, record)| record.0)
+        .collect();
+    let lost: Vec<&[u8]> = victim.records().iter().map(|r| r.0).collect();
+    assert_eq!(orphans, lost);
+    assert!(
+        damage.iter().any(|d| d.what.contains("is lost")),
+        "{damage:?}"
+    );
+}
+
+/// A header that can also be read as a record of the message before it, with
+/// a serial number behind that message's last: framing must not go back and
+/// forth between the two.
+#[test]
+fn a_header_that_reads_as_a_record_is_read_once() {
+    let stream = genuine("base-v6");
+    let message = messages(&stream)[0];
+    let records = message.records();
+    let short = message.with_records(records.iter().copied().take(3));
+    let last = records[2].0;
+    let mut header = message.header().to_vec();
+    header[8..16].copy_from_slice(&5000u64.to_le_bytes());
+    // What a record has at these places: serial, stack, event, flags, state,
+    // start time and initial sequence number.
+    header[20..28].copy_from_slice(&last[20..28]);
+    header[20..24].copy_from_slice(&1u32.to_le_bytes());
+    header[26..28].fill(0);
+    header[56..64].copy_from_slice(&4u64.to_le_bytes());
+    header[60..72].copy_from_slice(&last[60..72]);
+    let mut stream = short.clone();
+    stream.extend_from_slice(&header);
+    stream.extend_from_slice(&[0xff; 5000]);
+    stream.extend_from_slice(&short);
+    let (got, damage) = to_stream(&stream).unwrap();
+    assert!(damage.len() < 10 && got.len() < 2 * stream.len());
+    let twice = messages(&got)
+        .iter()
+        .filter(|m| m.bytes == &short[..])
+        .count();
+    assert_eq!(twice, 2, "the good messages on both sides");
+}
+
+#[test]
+fn one_damage_over_many_windows_is_one() {
+    let mut stream = genuine("base-v6");
+    let end = stream.len() as u64;
+    stream.extend(std::iter::repeat_n(0u8, 3_000_000));
+    let (_, damage) = to_stream(&stream).unwrap();
+    assert_eq!(damage.len(), 1, "{damage:?}");
+    assert_eq!((damage[0].offset, damage[0].lost), (end, 3_000_000));
+}
+
+/// Without its section header, a section must not pass for one more of the
+/// message before.
+#[test]
+fn a_lost_section_header_lends_nobody_anothers() {
+    let stream = genuine("kernel-ids");
+    let (pcapng, _) = to_pcapng(&stream, false).unwrap();
+    let all = messages(&stream);
+    let sections: Vec<usize> = memchr::memmem::find_iter(&pcapng, b"\x0a\x0d\x0d\x0a")
+        .filter(|at| pcapng[at + 8..].starts_with(&[0x4d, 0x3c, 0x2b, 0x1a]))
+        .collect();
+    let mut lost = 0;
+    for victim in 1..sections.len().min(12) {
+        let at = sections[victim];
+        let len = u32::from_le_bytes(pcapng[at + 4..at + 8].try_into().unwrap()) as usize;
+        let mut damaged = pcapng.clone();
+        damaged.drain(at..at + len);
+        let (got, damage) = back(&damaged).unwrap();
+        assert!(!damage.is_empty(), "section {victim}: nothing is said");
+        for (message, _, record) in places(&got) {
+            let here = ends(message.header());
+            let nobodys = here[4..36] == [0; 32];
+            lost += usize::from(nobodys);
+            let known = all.iter().any(|m| {
+                ends(m.header()) == here
+                    && m.records().iter().any(|r| r.0[16..32] == record.0[16..32])
+            });
+            assert!(
+                nobodys || known,
+                "section {victim}: a record under another's header"
+            );
+        }
+    }
+    assert!(lost > 0, "none of them had a record");
+}

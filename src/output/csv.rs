@@ -29,7 +29,7 @@ const NO_VERBOSE: &str = ",,,";
 /// The columns are the same for every input: the keys of the JSON form with
 /// the parts joined by `_`, state fields and payload cells of every version
 /// that the formats know. What is absent in JSON is empty here. Text that is
-/// not UTF-8 stands escaped as in the text form, all other text as it is.
+/// not UTF-8, or no printable text, stands escaped as in the text form.
 pub struct CsvSink<W> {
     context: Context,
     plans: Plans,
@@ -265,9 +265,14 @@ fn text(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 fn readable(out: &mut Vec<u8>, bytes: &[u8]) {
-    match std::str::from_utf8(bytes) {
-        Ok(_) => quoted(out, bytes),
-        Err(_) => quoted(out, Escaped(bytes).to_string().as_bytes()),
+    // Nearly all names are harmless as they are.
+    if bytes
+        .iter()
+        .all(|b| matches!(b, b' '..=b'~') && *b != b'\\')
+    {
+        quoted(out, bytes);
+    } else {
+        quoted(out, Escaped(bytes).to_string().as_bytes());
     }
 }
 
@@ -404,7 +409,7 @@ mod tests {
         sample.record(1, 0, &[]);
         let rows = rows(&[sample]);
         assert_eq!(rows[0]["source"], "a,b");
-        assert_eq!(rows[0]["log_id"], "a\",\n\"\r b");
+        assert_eq!(rows[0]["log_id"], r#"a",\x0a"\x0d b"#);
         assert_eq!(rows[0]["tag"], r"\xff,");
     }
 }

@@ -7,6 +7,23 @@ use std::fmt::{self, Write};
 /// backslash as `\\`.
 pub struct Escaped<'a>(pub &'a [u8]);
 
+/// As [`Escaped`], between quotes; a quote inside stands as `\"`, so that
+/// nothing inside can pass for what follows the text.
+pub struct Quoted<'a>(pub &'a [u8]);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        for (at, part) in self.0.split(|byte| *byte == b'"').enumerate() {
+            if at > 0 {
+                f.write_str("\\\"")?;
+            }
+            write!(f, "{}", Escaped(part))?;
+        }
+        f.write_char('"')
+    }
+}
+
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {

@@ -7,7 +7,7 @@ use super::clock::{Clock, time_of_day, wall_clock};
 use super::context::Context;
 use super::fields::{Plan, Plans};
 use super::steps::{Step, Steps};
-use super::words::{self, number, untrusted};
+use super::words::{self, number, quoted, untrusted};
 use crate::bblog::{Message, Record};
 use crate::format::EventId;
 use crate::select::Picked;
@@ -263,9 +263,8 @@ fn style(out: &mut Vec<u8>, color: bool, code: &[u8]) {
 /// Appends `LABEL "TEXT"`.
 fn name(out: &mut Vec<u8>, label: &str, text: &[u8]) {
     out.extend_from_slice(label.as_bytes());
-    out.extend_from_slice(b" \"");
-    untrusted(out, text);
-    out.push(b'"');
+    out.push(b' ');
+    quoted(out, text);
 }
 
 /// Appends `stack NAME (ID)`, or `stack ID`.

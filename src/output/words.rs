@@ -1,7 +1,7 @@
 //! Saying in words what a record is. Everything is appended to a byte buffer,
 //! because comments are written for millions of records.
 
-use super::escape::Escaped;
+use super::escape::{Escaped, Quoted};
 use crate::bblog::tcp::{ACK, FIN, RST, SYN, flag_letters};
 use crate::bblog::{Message, Record};
 use crate::format::{EventId, Formats, Release};
@@ -18,6 +18,11 @@ pub fn number(out: &mut Vec<u8>, n: impl itoa::Integer) {
 pub fn untrusted(out: &mut Vec<u8>, text: &[u8]) {
     // Writing to a vector does not fail.
     let _ = write!(out, "{}", Escaped(text));
+}
+
+/// As [`untrusted`], between quotes.
+pub fn quoted(out: &mut Vec<u8>, text: &[u8]) {
+    let _ = write!(out, "{}", Quoted(text));
 }
 
 /// Appends both ends: local, then foreign, as far as they are known.

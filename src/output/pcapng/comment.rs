@@ -26,21 +26,18 @@ pub fn section(
         let header = &message.header;
         match header.log_id() {
             Some(id) => {
-                out.extend_from_slice(b"; log ID \"");
-                words::untrusted(out, id);
-                out.push(b'"');
+                out.extend_from_slice(b"; log ID ");
+                words::quoted(out, id);
             }
             None => out.extend_from_slice(b"; no log ID"),
         }
         let tag = header.tag();
         if !tag.is_empty() && tag != b"UNKNOWN" {
-            out.extend_from_slice(b"; tag \"");
-            words::untrusted(out, tag);
-            out.push(b'"');
+            out.extend_from_slice(b"; tag ");
+            words::quoted(out, tag);
         }
-        out.extend_from_slice(b"; reason \"");
-        words::untrusted(out, header.reason());
-        out.push(b'"');
+        out.extend_from_slice(b"; reason ");
+        words::quoted(out, header.reason());
     }
     if !known.clock {
         out.extend_from_slice(b"; boot time unknown, times count from boot");
@@ -96,9 +93,8 @@ pub fn record(
         out.extend_from_slice(b"; ");
         words::endpoints(out, message);
         if let Some(id) = message.header.log_id() {
-            out.extend_from_slice(b" \"");
-            words::untrusted(out, id);
-            out.push(b'"');
+            out.push(b' ');
+            words::quoted(out, id);
         }
     }
 }

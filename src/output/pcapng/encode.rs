@@ -306,9 +306,8 @@ impl Encoder {
             self.comment.extend_from_slice(b"; ");
             words::endpoints(&mut self.comment, message);
             if let Some(id) = message.header.log_id() {
-                self.comment.extend_from_slice(b" \"");
-                words::untrusted(&mut self.comment, id);
-                self.comment.push(b'"');
+                self.comment.push(b' ');
+                words::quoted(&mut self.comment, id);
             }
         }
         private::put_standard(&mut self.body, block::OPT_COMMENT, &self.comment);

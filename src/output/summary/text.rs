@@ -4,7 +4,7 @@ use super::SummarySink;
 use super::document::{Counts, EventView};
 use crate::output::clock::Clock;
 use crate::output::connections::{Connection, Names};
-use crate::output::escape::Escaped;
+use crate::output::escape::{Escaped, Quoted};
 use std::fmt::Write as _;
 use std::io::Write;
 
@@ -211,7 +211,7 @@ fn names(names: &Names) -> Vec<String> {
         .seen
         .iter()
         .map(|(name, messages)| match messages {
-            1 => format!("\"{}\"", Escaped(name)),
+            1 => Quoted(name).to_string(),
             n => format!("\"{}\" ({n} messages)", Escaped(name)),
         })
         .collect();
