@@ -1435,8 +1435,7 @@ fn a_lost_section_header_lends_nobody_anothers() {
         .filter(|at| pcapng[at + 8..].starts_with(&[0x4d, 0x3c, 0x2b, 0x1a]))
         .collect();
     let mut lost = 0;
-    for victim in 1..sections.len().min(12) {
-        let at = sections[victim];
+    for (victim, &at) in sections.iter().enumerate().take(12).skip(1) {
         let len = u32::from_le_bytes(pcapng[at + 4..at + 8].try_into().unwrap()) as usize;
         let mut damaged = pcapng.clone();
         damaged.drain(at..at + len);
