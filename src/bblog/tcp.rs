@@ -37,11 +37,6 @@ impl<'a> TcpHeader<'a> {
         self.bytes.get(20..).unwrap_or(&[])
     }
 
-    /// The data offset times four, as the header says it; 0 to 60.
-    pub fn claimed_len(&self) -> usize {
-        usize::from(self.byte(12) >> 4) * 4
-    }
-
     pub fn src_port(&self) -> u16 {
         self.be16(0)
     }

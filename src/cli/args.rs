@@ -2,6 +2,7 @@
 
 use crate::format::{Formats, Release};
 use crate::input::InputFormat;
+use crate::output;
 use crate::output::stacks::StackNames;
 use crate::select::{Criteria, Select};
 use anyhow::{Context, anyhow};
@@ -185,6 +186,17 @@ pub struct Meaning {
 impl Meaning {
     pub fn stacks(&self) -> StackNames {
         StackNames::new(&self.stack_names)
+    }
+
+    /// What the sinks that show records go by.
+    pub fn context(&self, common: &Common, formats: &'static Formats) -> output::context::Context {
+        output::context::Context {
+            formats,
+            release: self.release,
+            stacks: self.stacks(),
+            verbosity: common.verbose,
+            color: common.colors(),
+        }
     }
 }
 

@@ -4,7 +4,6 @@ use super::Status;
 use super::args::{Common, Inputs, Meaning};
 use super::drive::{Consumer, Drive, Source};
 use crate::input::detect::Compression;
-use crate::output::context::Context;
 use crate::output::summary::{SummaryForm, SummarySink};
 use crate::output::{Job, Sink};
 use clap::{Args, ValueEnum};
@@ -31,13 +30,7 @@ enum Form {
 impl Info {
     pub fn run(&self, common: &Common) -> anyhow::Result<Status> {
         let formats = common.load_formats()?;
-        let context = Context {
-            formats,
-            release: self.meaning.release,
-            stacks: self.meaning.stacks(),
-            verbosity: common.verbose,
-            color: common.colors(),
-        };
+        let context = self.meaning.context(common, formats);
         let mut drive = Drive::new(common, &self.inputs, formats, &context.stacks)?;
         let form = match self.format {
             Form::Text => SummaryForm::Text,

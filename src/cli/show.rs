@@ -4,7 +4,6 @@ use super::Status;
 use super::args::{Common, Inputs, Meaning};
 use super::drive::{Drive, SinkConsumer};
 use crate::output::Sink;
-use crate::output::context::Context;
 use crate::output::csv::CsvSink;
 use crate::output::json::JsonSink;
 use crate::output::show::TextSink;
@@ -37,13 +36,7 @@ enum Form {
 impl Show {
     pub fn run(&self, common: &Common) -> anyhow::Result<Status> {
         let formats = common.load_formats()?;
-        let context = Context {
-            formats,
-            release: self.meaning.release,
-            stacks: self.meaning.stacks(),
-            verbosity: common.verbose,
-            color: common.colors(),
-        };
+        let context = self.meaning.context(common, formats);
         let drive = Drive::new(common, &self.inputs, formats, &context.stacks)?;
         let out = io::stdout();
         match self.format {

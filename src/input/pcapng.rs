@@ -10,7 +10,7 @@ mod regroup;
 mod section;
 
 use super::batch::Batch;
-use super::damage::Damage;
+use super::damage::{Damage, report};
 use super::detect::PCAPNG_MAGIC;
 use crate::bblog::Known;
 use crate::bblog::canonical::HEADER_LEN;
@@ -329,13 +329,14 @@ impl PcapngFramer {
             before.hand_out(batch, end..end, None);
         }
         if header.is_none() && mark.is_none_or(|m| !m.merged) {
-            batch.damage.push(Damage {
+            report(
+                batch,
                 offset,
-                lost: 0,
-                what: "section without a message header (DUMPINFO of 208 bytes); endpoints and \
+                0,
+                "section without a message header (DUMPINFO of 208 bytes); endpoints and \
                        log ID of its records are unknown"
                     .to_owned(),
-            });
+            );
         }
         let known = match (header, mark) {
             (Some(_), Some(mark)) => mark.known,
@@ -344,13 +345,14 @@ impl PcapngFramer {
         };
         let mut header = header.map_or_else(unknown_header, |h| h.to_vec());
         if header[..8] != CANONICAL_START {
-            batch.damage.push(Damage {
+            report(
+                batch,
                 offset,
-                lost: 0,
-                what: "the message header in this section has a damaged version or type; taken \
+                0,
+                "the message header in this section has a damaged version or type; taken \
                        as version 9"
                     .to_owned(),
-            });
+            );
             header[..8].copy_from_slice(&CANONICAL_START);
         }
         self.section = Some(Section {
@@ -397,11 +399,7 @@ impl PcapngFramer {
         };
         let what = "the section header of the records from here on is lost; they are kept \
                     without log ID and addresses";
-        batch.damage.push(Damage {
-            offset,
-            lost: 0,
-            what: what.to_owned(),
-        });
+        report(batch, offset, 0, what.to_owned());
         self.close_section(batch);
         self.section = Some(lost);
     }

@@ -10,7 +10,7 @@ mod resync;
 mod walk;
 
 use super::batch::Batch;
-use super::damage::{Damage, report};
+use super::damage::report;
 use super::detect::{
     HeaderCheck, body_fits, check_header, check_header_body, message_dialect, version_and_order,
 };
@@ -405,14 +405,13 @@ impl<'f> Framer<'f> {
         };
         // Among what would be skipped there may be records whose own header is
         // lost. They come out, as records of nobody.
+        let dialect = open.as_ref().map(|open| &open.dialect);
+        let dialect = dialect.or(self.likely.as_ref());
+        let dialect = Arc::clone(dialect.unwrap_or(Formats::canonical()));
         if !matches!(found, Some(Found::Record(_))) {
-            let dialect = open.as_ref().map(|open| &open.dialect);
-            let dialect = dialect
-                .or(self.likely.as_ref())
-                .unwrap_or(Formats::canonical());
             let end = (skip + NEED).min(here.len());
             let among = here.get(..end).unwrap_or(here);
-            let orphans = find_orphans(among, skip, dialect, window.eof && end == here.len());
+            let orphans = find_orphans(among, skip, &dialect, window.eof && end == here.len());
             if let Some(at) = orphans {
                 (found, skip) = (Some(Found::Orphans(at)), at);
             }
@@ -435,21 +434,13 @@ impl<'f> Framer<'f> {
                 self.resume(batch, open, Found::Record(0))
             }
             (Some(Found::Orphans(_)), open) => {
-                let dialect = open.as_ref().map(|open| Arc::clone(&open.dialect));
-                let dialect = dialect
-                    .or(self.likely.clone())
-                    .unwrap_or_else(|| Arc::clone(Formats::canonical()));
                 if let Some(open) = open {
                     self.finish(batch, open);
                 }
                 let offset = window.offset(*at);
                 let what = "the message header of the records from here on is lost; they are kept \
                             without log ID and addresses";
-                batch.damage.push(Damage {
-                    offset,
-                    lost: 0,
-                    what: what.to_owned(),
-                });
+                report(batch, offset, 0, what.to_owned());
                 self.open = Some(Open::orphans(dialect, window.rest(*at), offset));
                 Next::GoOn
             }

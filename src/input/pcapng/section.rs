@@ -8,7 +8,7 @@ use crate::bblog::private::{self, Extra, Private};
 use crate::bblog::{Header, Known, TcpHeader};
 use crate::format::{Formats, HDR, Order, VERBOSE};
 use crate::input::batch::{Batch, Piece};
-use crate::input::damage::Damage;
+use crate::input::damage::report;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::Range;
@@ -105,11 +105,7 @@ impl Section {
                 self.said_no_tcp = true;
                 let what = "this record, and perhaps others of this section, should have a TCP \
                             header, but none can be read";
-                batch.damage.push(Damage {
-                    offset,
-                    lost: 0,
-                    what: what.to_owned(),
-                });
+                report(batch, offset, 0, what.to_owned());
             }
         }
         if let Some(tcp) = tcp.filter(|_| flags & HDR != 0) {

@@ -201,7 +201,7 @@ impl CompatSink {
             }
             let context = self.encoder.context(message);
             self.encoder
-                .record(message, &record, &context, &mut open.buffer);
+                .record(message, &record, &context, None, &mut open.buffer);
             open.about.records += 1;
             open.about.last_us = record.uptime_us();
             open.about.ended |= record.event() == EventId::CONNEND && record.tcp().is_none();

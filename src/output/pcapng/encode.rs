@@ -86,7 +86,7 @@ impl Encoder {
         let mut stack = picked.previous_stack;
         let mut begun = !picked.begins;
         if picked.spans.is_empty() {
-            self.section(message, None, picked, false, &context, out);
+            self.section(message, None, picked, false, out);
             return;
         }
         for span in &picked.spans {
@@ -95,7 +95,7 @@ impl Encoder {
             for record in crate::bblog::Records::new(bytes, message.dialect()) {
                 let id = record.stack_id();
                 if stack != Some(id) {
-                    self.section(message, Some(&record), picked, begun, &context, out);
+                    self.section(message, Some(&record), picked, begun, out);
                     stack = Some(id);
                     begun = true;
                 }
@@ -103,7 +103,7 @@ impl Encoder {
                     self.skipped(skipped, out);
                     skipped = 0;
                 }
-                self.record(message, &record, &context, out);
+                self.record(message, &record, &context, None, out);
             }
         }
     }
@@ -113,16 +113,11 @@ impl Encoder {
     pub fn merged_section(
         &mut self,
         first: &Message<'_>,
-        stack: Option<(u8, &str)>,
         text: &str,
         interfaces: &[MergedInterface],
         out: &mut Vec<u8>,
     ) {
-        let mut header = [0; HEADER_LEN];
-        let converter = self.converter(first.dialect());
-        self.converters[converter]
-            .1
-            .header(&first.header, first.header.length(), &mut header);
+        let header = self.canonical_header(first);
         self.comment.clear();
         self.comment.extend_from_slice(text.as_bytes());
         let mark = Mark {
@@ -130,8 +125,8 @@ impl Encoder {
             merged: true,
             known: first.known,
         };
-        let (id, name) = stack.unwrap_or((0, "unknown"));
-        self.section_header(&header, id, name.as_bytes(), Some(mark), out);
+        // Records of several stacks: the section can name none.
+        self.section_header(&header, 0, b"unknown", Some(mark), out);
         for interface in interfaces {
             self.interface_start();
             let name = interface.name.as_bytes();
@@ -153,14 +148,7 @@ impl Encoder {
         out: &mut Vec<u8>,
     ) {
         let context = self.context(message);
-        self.body.clear();
-        self.put_record(message, record, &context, Some(place));
-        let kind = if record.tcp().is_some() {
-            block::ENHANCED_PACKET
-        } else {
-            block::CUSTOM
-        };
-        block::put(out, kind, &self.body);
+        self.record(message, record, &context, Some(place), out);
     }
 
     /// A message's header in canonical layout, length as read.
@@ -202,14 +190,9 @@ impl Encoder {
         first: Option<&Record<'_>>,
         picked: &Picked,
         continued: bool,
-        context: &Context,
         out: &mut Vec<u8>,
     ) {
-        let mut header = [0; HEADER_LEN];
-        let length = message.header.length();
-        self.converters[context.converter]
-            .1
-            .header(&message.header, length, &mut header);
+        let header = self.canonical_header(message);
         let id = first.map_or(0, |record| record.stack_id());
         let name = first.and_then(|record| self.options.stacks.of(message, record));
         self.comment.clear();
@@ -322,10 +305,11 @@ impl Encoder {
         message: &Message<'_>,
         record: &Record<'_>,
         context: &Context,
+        merged: Option<MergedPlace>,
         out: &mut Vec<u8>,
     ) {
         self.body.clear();
-        let packet = self.put_record(message, record, context, None);
+        let packet = self.put_record(message, record, context, merged);
         let kind = if packet {
             block::ENHANCED_PACKET
         } else {

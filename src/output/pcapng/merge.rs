@@ -268,7 +268,7 @@ impl<W: Write> MergeSink<W> {
             String::new()
         };
         self.encoder
-            .merged_section(first, None, &text, &interfaces, buffer);
+            .merged_section(first, &text, &interfaces, buffer);
     }
 }
 
