@@ -4,8 +4,9 @@
 //! only the ones before it:
 //!
 //! * [`mod@format`]: what a kernel writes, as data: structure layouts, event
-//!   names, flag bits and code tables, read from `formats/*.toml`;
+//!   names, payloads, flag bits and code tables, read from `formats/*.toml`;
 //! * [`bblog`]: borrowed views of messages and records over a layout;
+//! * [`meaning`]: what a record says: its payload by name, and a sentence;
 //! * [`input`]: bytes become messages: detection, decompression, framing;
 //! * [`select`]: which records are wanted, and which belong together;
 //! * [`output`]: one sink per form: pcapng, stream, text, JSON, CSV, summary;
@@ -16,5 +17,6 @@ pub mod bblog;
 pub mod cli;
 pub mod format;
 pub mod input;
+pub mod meaning;
 pub mod output;
 pub mod select;

@@ -2,8 +2,8 @@
 
 use crate::format::{Formats, Release};
 use crate::input::InputFormat;
+use crate::meaning::StackNames;
 use crate::output;
-use crate::output::stacks::StackNames;
 use crate::select::{Criteria, Select};
 use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};

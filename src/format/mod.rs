@@ -8,11 +8,13 @@ pub mod abi;
 pub mod dialect;
 pub mod layout;
 pub mod listing;
+pub mod payload;
 pub mod release;
 pub mod table;
 
 pub use abi::{Abi, Order};
 pub use dialect::Dialect;
+pub use payload::{Class, Payload, Payloads, Stack, Unit};
 pub use release::{Release, ReleaseRange};
 pub use table::{BitTable, CodeTable, Event, EventId};
 
@@ -44,6 +46,14 @@ const EMBEDDED: &[(&str, &str)] = &[
     ("events.toml", include_str!("../../formats/events.toml")),
     ("flags.toml", include_str!("../../formats/flags.toml")),
     ("codes.toml", include_str!("../../formats/codes.toml")),
+];
+
+/// Payloads are many, and only what explains records asks for them, so these
+/// files are read when that is needed.
+const EMBEDDED_PAYLOADS: &[(&str, &str)] = &[
+    ("base.toml", include_str!("../../formats/base.toml")),
+    ("rack.toml", include_str!("../../formats/rack.toml")),
+    ("bbr.toml", include_str!("../../formats/bbr.toml")),
 ];
 
 /// Why format files could not be loaded.
@@ -87,7 +97,14 @@ struct File {
     bits: Vec<BitTable>,
     #[serde(default)]
     codes: Vec<CodeTable>,
+    #[serde(default)]
+    cells: Vec<payload::CellSet>,
+    #[serde(default)]
+    payload: Vec<payload::Declared>,
 }
+
+/// Path, sets of cells and payloads of one file.
+type DeclaredPayloads = (PathBuf, Vec<payload::CellSet>, Vec<payload::Declared>);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -117,6 +134,7 @@ pub struct Formats {
     pub codes: Vec<CodeTable>,
     /// Where in `codes` the TCP states stand: they are looked up per record.
     states: Option<usize>,
+    payloads: OnceLock<Payloads>,
 }
 
 impl Formats {
@@ -173,6 +191,7 @@ impl Formats {
             bits: Vec::new(),
             codes: Vec::new(),
             states: None,
+            payloads: OnceLock::new(),
         };
         // Structures that are not part of a version serve every version; the
         // last file that defines a name wins.
@@ -188,7 +207,11 @@ impl Formats {
         for (path, file) in files.iter().filter(|(_, file)| file.version.is_none()) {
             check_structs(path, file, &shared)?;
         }
+        let mut declared = Vec::new();
         for (path, file) in files {
+            if !(file.cells.is_empty() && file.payload.is_empty()) {
+                declared.push((path.clone(), file.cells.clone(), file.payload.clone()));
+            }
             if let Some(number) = file.version {
                 formats.add_version(&path, number, &file, &shared)?;
             }
@@ -216,7 +239,75 @@ impl Formats {
             dialect.known_flags = known_flags as u16;
             dialect.states = states.unwrap_or(dialect.states);
         }
+        if !declared.is_empty() {
+            let payloads = formats.read_payloads(declared)?;
+            formats.payloads = OnceLock::from(payloads);
+        }
         Ok(formats)
+    }
+
+    /// What the cells of each event mean.
+    pub fn payloads(&self) -> &Payloads {
+        self.payloads.get_or_init(|| {
+            self.read_payloads(Vec::new())
+                .expect("the embedded format files are tested to load")
+        })
+    }
+
+    /// The embedded payloads; those `given` for an event and a stack replace
+    /// the embedded ones of both.
+    fn read_payloads(&self, given: Vec<DeclaredPayloads>) -> Result<Payloads, FormatError> {
+        let mut files = Vec::new();
+        for (name, text) in EMBEDDED_PAYLOADS {
+            let (path, file) = parse(Path::new(name), text)?;
+            files.push((path, file.cells, file.payload));
+        }
+        for (path, cells, payloads) in given {
+            let replaced = |old: &payload::Declared| payloads.iter().any(|p| p.key() == old.key());
+            for (_, _, old) in &mut files {
+                old.retain(|old| !replaced(old));
+            }
+            files.push((path, cells, payloads));
+        }
+        // The last file that defines a set wins.
+        let sets: Vec<payload::CellSet> = files
+            .iter()
+            .rev()
+            .flat_map(|(_, sets, _)| sets.iter().cloned())
+            .collect();
+        let Some(cells) = self.view(table::DEFAULT_VIEW) else {
+            return Ok(Payloads::default());
+        };
+        let names = payload::Names {
+            cells,
+            bits: &self.bits,
+            codes: &self.codes,
+            sets: &sets,
+        };
+        let mut all = Vec::new();
+        for (path, _, declared) in &files {
+            for payload in declared {
+                all.push(
+                    payload
+                        .resolve(names)
+                        .map_err(|mistake| FormatError::Content {
+                            path: path.clone(),
+                            what: mistake.to_string(),
+                        })?,
+                );
+            }
+        }
+        let last = files.pop().map_or_else(PathBuf::new, |(path, _, _)| path);
+        Payloads::new(all).map_err(|mistake| FormatError::Content {
+            path: last,
+            what: mistake.to_string(),
+        })
+    }
+
+    /// A way to cut the stack specific bytes, the same in all versions and ABIs.
+    pub fn view(&self, name: &str) -> Option<&layout::Layout> {
+        let mut views = self.dialects.iter().filter_map(|d| d.record.view(name));
+        views.next().map(|view| &view.layout)
     }
 
     fn add_version(

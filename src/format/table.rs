@@ -22,9 +22,11 @@ impl EventId {
     pub const BBRSND: EventId = EventId(10);
     pub const TIMERSTAR: EventId = EventId(13);
     pub const TIMERCANC: EventId = EventId(14);
+    pub const JUSTRET: EventId = EventId(21);
     pub const FLOWEND: EventId = EventId(25);
     /// `BBR_LOG_RTO`, whose short name is also RTO.
     pub const STACK_RTO: EventId = EventId(26);
+    pub const DOSEG_DONE: EventId = EventId(27);
     pub const USERSEND: EventId = EventId(31);
     pub const SOCKET_OPT: EventId = EventId(40);
     pub const HPTSI_CALC: EventId = EventId(43);
@@ -62,8 +64,11 @@ pub struct Event {
     pub view: String,
 }
 
+/// The view by which most events cut the stack specific bytes.
+pub const DEFAULT_VIEW: &str = "tcp_log_bbr";
+
 fn default_view() -> String {
-    "tcp_log_bbr".to_owned()
+    DEFAULT_VIEW.to_owned()
 }
 
 /// One flag, or a group of bits that is set as a whole.
@@ -123,7 +128,7 @@ pub struct CodeTable {
     code: Vec<Code>,
 }
 
-fn release<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Release>, D::Error> {
+pub(super) fn release<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Release>, D::Error> {
     let name = String::deserialize(from)?;
     match Release::from_name(&name) {
         Some(release) => Ok(Some(release)),

@@ -1,8 +1,8 @@
 //! What the readable forms (text, JSON, CSV, summary) need to know besides
 //! the records.
 
-use super::stacks::StackNames;
 use crate::format::{Dialect, Formats, Release};
+use crate::meaning::StackNames;
 
 /// Settings that the readable forms share.
 #[derive(Clone, Debug)]

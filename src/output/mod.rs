@@ -16,7 +16,6 @@ pub mod pcapng;
 #[cfg(test)]
 mod samples;
 pub mod show;
-pub mod stacks;
 pub mod steps;
 pub mod stream;
 pub mod summary;

@@ -2,10 +2,10 @@
 
 use super::Sink;
 use super::context::Context;
-use super::stacks::StackNames;
 use crate::bblog::{Header, Known, Message};
 use crate::format::layout::{Kind, Layout};
 use crate::format::{Abi, Dialect, Formats, Order, VERBOSE};
+use crate::meaning::StackNames;
 use crate::select::{Criteria, Picked, Picker};
 use std::sync::Arc;
 

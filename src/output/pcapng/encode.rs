@@ -14,7 +14,7 @@ use crate::bblog::canonical::{Converter, HEADER_LEN, INFO_LEN};
 use crate::bblog::private::{self, Extra, Mark, PEN};
 use crate::bblog::{Endpoints, Known, Message, Record, TcpHeader};
 use crate::format::{Abi, Dialect, EventId, Formats, Order, Release};
-use crate::output::stacks::StackNames;
+use crate::meaning::StackNames;
 use crate::output::words;
 use crate::select::Picked;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -1,0 +1,177 @@
+//! What records betray of the stack and the release that wrote them.
+
+use crate::bblog::Record;
+use crate::format::{EventId, Release, Stack};
+
+/// How sure a stack's name is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sureness {
+    /// Records with this number contradict each other.
+    Guess,
+    /// All segments with this number look like that stack's.
+    Likely,
+    /// The user or the source says so.
+    Named,
+}
+
+impl Sureness {
+    pub fn name(self) -> &'static str {
+        match self {
+            Sureness::Guess => "guess",
+            Sureness::Likely => "likely",
+            Sureness::Named => "named",
+        }
+    }
+}
+
+/// Places in the 104 bytes that tell stacks and releases apart.
+mod place {
+    pub const RTT_PROP: (usize, usize) = (16, 8);
+    pub const FLEX6: (usize, usize) = (80, 4);
+    pub const LOST: (usize, usize) = (84, 4);
+    pub const PACING_GAIN: (usize, usize) = (88, 2);
+    pub const FLEX7: (usize, usize) = (92, 2);
+    pub const BBR_STATE: (usize, usize) = (94, 1);
+}
+
+/// What the records of one input have betrayed so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    stacks: Vec<Votes>,
+    /// The oldest release that can have written what was seen.
+    oldest: Option<Release>,
+    /// The newest one.
+    newest: Option<Release>,
+}
+
+/// How many segments with a stack's number look like which family's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Votes {
+    id: u8,
+    votes: [u64; Stack::ALL.len()],
+}
+
+impl Evidence {
+    /// Takes in one record.
+    #[inline]
+    pub fn learn(&mut self, record: &Record<'_>) {
+        let event = record.event();
+        let info = record.stackinfo();
+        let cell = |(offset, size)| info.map_or(0, |info| info.cell(offset, size));
+        match event {
+            // RACK and BBR write their bytes with every segment, the base
+            // stack never does.
+            EventId::IN | EventId::OUT => {
+                let family = match (info, Evidence::sign(record)) {
+                    (_, Some(family)) => family,
+                    (None, None) => Stack::Base,
+                    _ => return,
+                };
+                self.vote(record.stack_id(), family);
+                // RACK after 13.0 writes the gain and the kind of ACK.
+                if family == Stack::Rack && event == EventId::IN {
+                    self.bound(cell(place::PACING_GAIN) | cell(place::FLEX7) != 0);
+                }
+            }
+            // RACK after 13.0 writes the lowest RTO and the segment count.
+            EventId::TIMERSTAR if Evidence::sign(record) == Some(Stack::Rack) => {
+                self.bound(cell(place::LOST) != 0);
+            }
+            EventId::DOSEG_DONE if Evidence::sign(record) == Some(Stack::Rack) => {
+                self.bound(cell(place::FLEX6) != 0);
+            }
+            // Before 14 timers of the base stack had no fields.
+            EventId::RTO if record.flex1() != 0 || record.flex2() != 0 => {
+                self.not_before(Release::R14);
+            }
+            EventId::CONNEND => match info {
+                Some(_) => self.not_before(Release::R14),
+                None => self.not_after(Release::R13),
+            },
+            EventId(62..=65) => self.not_before(Release::R13),
+            EventId(66..=70) => self.not_before(Release::R14),
+            EventId(72) => self.not_before(Release::R15),
+            _ => {}
+        }
+    }
+
+    /// The family that the record itself shows; only for events that tell.
+    ///
+    /// BBR always writes its state (1 to 5) and the lowest RTT it knows; RACK
+    /// never writes both with these events.
+    #[inline]
+    pub fn sign(record: &Record<'_>) -> Option<Stack> {
+        match record.event() {
+            EventId::IN
+            | EventId::OUT
+            | EventId::TIMERSTAR
+            | EventId::TIMERCANC
+            | EventId::JUSTRET
+            | EventId::DOSEG_DONE => {
+                let info = record.stackinfo()?;
+                let cell = |(offset, size)| info.cell(offset, size);
+                let is_bbr = matches!(cell(place::BBR_STATE), 1..=5) && cell(place::RTT_PROP) != 0;
+                Some(if is_bbr { Stack::Bbr } else { Stack::Rack })
+            }
+            _ => None,
+        }
+    }
+
+    fn vote(&mut self, id: u8, family: Stack) {
+        match self.stacks.iter_mut().find(|votes| votes.id == id) {
+            Some(votes) => votes.votes[family as usize] += 1,
+            None => {
+                let mut votes = [0; Stack::ALL.len()];
+                votes[family as usize] = 1;
+                self.stacks.push(Votes { id, votes });
+            }
+        }
+    }
+
+    /// A sign that RACK writes since 13.1 is there or missing.
+    fn bound(&mut self, newer: bool) {
+        if newer {
+            self.not_before(Release::R13);
+        } else {
+            self.not_after(Release::R13_0);
+        }
+    }
+
+    fn not_before(&mut self, release: Release) {
+        self.oldest = self.oldest.max(Some(release));
+    }
+
+    fn not_after(&mut self, release: Release) {
+        self.newest = Some(self.newest.map_or(release, |newest| newest.min(release)));
+    }
+
+    /// The family that a stack's number stands for.
+    #[inline]
+    pub fn stack(&self, id: u8) -> Option<(Stack, Sureness)> {
+        let votes = self.stacks.iter().find(|votes| votes.id == id)?.votes;
+        let most = Stack::ALL
+            .into_iter()
+            .max_by_key(|stack| votes[*stack as usize])?;
+        let alone = votes.iter().filter(|votes| **votes > 0).count() == 1;
+        let sureness = if alone {
+            Sureness::Likely
+        } else {
+            Sureness::Guess
+        };
+        Some((most, sureness))
+    }
+
+    /// The release by which records of `version` are explained: the newest
+    /// that fits all signs; signs of newer ones win over signs of older ones,
+    /// for what is missing proves less than what is there.
+    pub fn release(&self, version: u32) -> Release {
+        let newest = Release::newest_of_version(version);
+        let release = self.newest.map_or(newest, |seen| seen.min(newest));
+        self.oldest.map_or(release, |oldest| oldest.max(release))
+    }
+
+    /// The oldest release that can have written the records.
+    pub fn oldest(&self) -> Option<Release> {
+        self.oldest
+    }
+}

@@ -1,0 +1,290 @@
+//! One record and the payload that fits it.
+
+use super::plan::{self, Field, Plan, RawCell, Variant};
+use super::units::{self, number};
+use crate::bblog::{Record, StackInfo};
+use crate::format::payload::Part;
+use crate::format::{Class, Stack, Unit};
+
+/// A value as the payload declares it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Number {
+    Unsigned(u64),
+    Signed(i64),
+}
+
+impl Number {
+    pub fn is_zero(self) -> bool {
+        matches!(self, Number::Unsigned(0) | Number::Signed(0))
+    }
+
+    /// As the bits lie in the cell.
+    pub fn bits(self) -> u64 {
+        match self {
+            Number::Unsigned(n) => n,
+            Number::Signed(n) => n as u64,
+        }
+    }
+}
+
+/// Sequence numbers to count from; absent ones are shown as they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SequenceBase {
+    /// Initial sequence number of what this end sends.
+    pub local: Option<u32>,
+    /// Of what the peer sends.
+    pub peer: Option<u32>,
+}
+
+/// A record, and what its event means.
+#[derive(Clone, Copy, Debug)]
+pub struct Explained<'p, 'r> {
+    plan: &'p Plan,
+    variant: &'p Variant,
+    record: Record<'r>,
+    info: Option<StackInfo<'r>>,
+}
+
+impl<'p, 'r> Explained<'p, 'r> {
+    pub(super) fn new(
+        plan: &'p Plan,
+        record: Record<'r>,
+        stack: Option<Stack>,
+    ) -> Explained<'p, 'r> {
+        let info = record.stackinfo();
+        let (slots, order) = (&record.dialect().record_slots, record.dialect().order);
+        let family = stack.map_or(Stack::ALL.len(), |stack| stack as usize);
+        let event = plan.event(record.event());
+        let fits = |at: &&usize| {
+            let when = plan.variants[**at].payload.map_or(&[][..], |p| &p.when);
+            when.iter()
+                .all(|condition| plan::holds(condition, &record, info.as_ref(), slots, order))
+        };
+        let at = event.by_stack[family]
+            .iter()
+            .find(fits)
+            .unwrap_or(&event.plain);
+        Explained {
+            plan,
+            variant: &plan.variants[*at],
+            record,
+            info,
+        }
+    }
+
+    /// What kind of thing happened.
+    pub fn class(&self) -> Option<Class> {
+        self.variant.payload?.class
+    }
+
+    /// The group to which the payload belongs, and the stack that has it.
+    pub fn group(&self) -> Option<(&'static str, &'static str)> {
+        let payload = self.variant.payload?;
+        Some((payload.stack_name(), &payload.name))
+    }
+
+    #[inline]
+    fn read(&self, field: &Field) -> Option<Number> {
+        let dialect = self.record.dialect();
+        let (slots, order) = (&dialect.record_slots, dialect.order);
+        let bits = plan::read(&field.cell, &self.record, self.info.as_ref(), slots, order)?;
+        Some(if field.signed {
+            let unused = 64 - u32::from(field.cell.width.min(64));
+            Number::Signed(((bits << unused) as i64) >> unused)
+        } else {
+            Number::Unsigned(bits)
+        })
+    }
+
+    /// The named fields that the record has.
+    #[inline]
+    pub fn fields(&self) -> impl Iterator<Item = (&'p Field, Number)> {
+        let fields = self.variant.fields.iter();
+        fields.filter_map(|field| Some((field, self.read(field)?)))
+    }
+
+    /// A field by name.
+    pub fn field(&self, name: &str) -> Option<u64> {
+        let field = self
+            .variant
+            .fields
+            .iter()
+            .find(|field| field.name == name)?;
+        self.read(field).map(Number::bits)
+    }
+
+    /// The cells without a name, with the numbers in them; none without the
+    /// stack specific bytes.
+    #[inline]
+    pub fn raw(&self) -> impl Iterator<Item = (&'p RawCell, impl Iterator<Item = u64> + use<'r>)> {
+        let info = self.info;
+        let raw = info.map_or(&[][..], |_| &self.variant.raw).iter();
+        raw.map(move |cell| {
+            let (offset, size) = (usize::from(cell.offset), usize::from(cell.size));
+            let at = (0..usize::from(cell.count)).map(move |at| offset + at * size);
+            (
+                cell,
+                at.map(move |at| info.map_or(0, |info| info.cell(at, size))),
+            )
+        })
+    }
+
+    /// The event's name, or its number.
+    pub fn event_name(&self) -> &'p str {
+        self.plan.event_name(self.record.event())
+    }
+
+    /// Appends what happened, as a phrase. It may be empty for segments, of
+    /// which the header says more than the payload.
+    pub fn says(&self, out: &mut Vec<u8>, base: SequenceBase) {
+        let start = out.len();
+        let sentence = self.variant.payload.map(|payload| &payload.says);
+        let said = sentence.is_some_and(|sentence| self.parts(out, &sentence.parts, base));
+        if !said {
+            // Without what it is made of, the sentence would be half.
+            out.truncate(start);
+            let event = self.plan.event(self.record.event());
+            match event.says {
+                "" => {
+                    out.extend_from_slice(b"event ");
+                    number(out, self.record.event().0);
+                }
+                says => out.extend_from_slice(says.as_bytes()),
+            }
+        }
+    }
+
+    /// False if the record lacks a field.
+    fn parts(&self, out: &mut Vec<u8>, parts: &[Part], base: SequenceBase) -> bool {
+        let value = |at: usize| {
+            let field = self.variant.fields.get(at)?;
+            Some((field, self.read(field)?))
+        };
+        for part in parts {
+            match part {
+                Part::Text(text) => out.extend_from_slice(text.as_bytes()),
+                Part::Field(at) => match value(*at) {
+                    Some((field, value)) => self.write(out, field, value, base),
+                    None => return false,
+                },
+                Part::Choice {
+                    field,
+                    nonzero,
+                    zero,
+                } => match value(*field) {
+                    Some((_, value)) => {
+                        let text = if value.is_zero() { zero } else { nonzero };
+                        out.extend_from_slice(text.as_bytes());
+                    }
+                    None => return false,
+                },
+                Part::Optional(parts) => {
+                    let says = parts.iter().any(|part| match part {
+                        Part::Field(at) | Part::Choice { field: at, .. } => {
+                            value(*at).is_some_and(|(_, value)| !value.is_zero())
+                        }
+                        Part::Text(_) | Part::Optional(_) => false,
+                    });
+                    let start = out.len();
+                    if says && !self.parts(out, parts, base) {
+                        out.truncate(start);
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    /// Appends the value of a field with its unit, for people.
+    pub fn write(&self, out: &mut Vec<u8>, field: &Field, value: Number, base: SequenceBase) {
+        let bits = value.bits();
+        let relative = |base: Option<u32>| match base {
+            Some(base) if bits <= u64::from(u32::MAX) => {
+                u64::from((bits as u32).wrapping_sub(base))
+            }
+            _ => bits,
+        };
+        match field.unit {
+            Unit::Sequence => number(out, relative(base.local)),
+            Unit::PeerSequence => number(out, relative(base.peer)),
+            Unit::Flags(_) => match field.bits {
+                Some(table) if bits != 0 => units::flags(out, table, bits, self.plan.release),
+                _ => number(out, bits),
+            },
+            Unit::Code(_) => {
+                let code = match value {
+                    Number::Unsigned(n) => i64::try_from(n).unwrap_or(i64::MAX),
+                    Number::Signed(n) => n,
+                };
+                match field
+                    .codes
+                    .and_then(|table| table.get(code, self.plan.release))
+                {
+                    Some(name) => units::lower(out, name),
+                    None => number(out, code),
+                }
+            }
+            unit => {
+                let negative = matches!(value, Number::Signed(n) if n < 0);
+                if negative {
+                    out.push(b'-');
+                }
+                let size = match value {
+                    Number::Unsigned(n) => n,
+                    Number::Signed(n) => n.unsigned_abs(),
+                };
+                units::amount(out, unit, size);
+            }
+        }
+    }
+
+    /// The name of a code's value.
+    #[inline]
+    pub fn code_name(&self, field: &Field, value: Number) -> Option<&'static str> {
+        let code = match value {
+            Number::Unsigned(n) => i64::try_from(n).ok()?,
+            Number::Signed(n) => n,
+        };
+        field.codes?.get(code, self.plan.release)
+    }
+
+    /// The 104 bytes, and which of them hold kernel addresses.
+    pub fn bytes(&self) -> Option<(&'r [u8], Vec<bool>)> {
+        let bytes = self.info?.bytes();
+        let mut masked = vec![false; bytes.len()];
+        let mut mask = |offset: usize, size: usize| {
+            masked
+                .iter_mut()
+                .skip(offset)
+                .take(size)
+                .for_each(|byte| *byte = true);
+        };
+        for field in self
+            .variant
+            .fields
+            .iter()
+            .filter(|f| *f.unit == Unit::Pointer)
+        {
+            field
+                .cell
+                .bytes()
+                .for_each(|(offset, size)| mask(offset, size));
+        }
+        for (cell, values) in self.raw() {
+            for (at, value) in values.enumerate() {
+                if looks_like_pointer(cell, value) {
+                    let size = usize::from(cell.size);
+                    mask(usize::from(cell.offset) + at * size, size);
+                }
+            }
+        }
+        Some((bytes, masked))
+    }
+}
+
+/// Whether a number of unknown meaning may be an address of a 64-bit kernel:
+/// those are the topmost.
+#[inline]
+pub fn looks_like_pointer(cell: &RawCell, value: u64) -> bool {
+    cell.size == 8 && value >> 47 == (1 << 17) - 1 && value < u64::MAX - 0xffff_ffff
+}
