@@ -1,7 +1,7 @@
 //! `struct tcp_log_buffer`: one record, read in place.
 
 use super::stackinfo::StackInfo;
-use super::tcp::TcpHeader;
+use super::tcp::{FIN, SYN, TcpHeader};
 use super::until_nul;
 use crate::format::dialect::Slot;
 use crate::format::{Dialect, EventId, HDR, RXBUF, STACKINFO, TXBUF, VERBOSE};
@@ -117,6 +117,16 @@ impl<'a> Record<'a> {
     pub fn payload_len(&self) -> u32 {
         let slot = self.dialect.record_slots.len;
         slot.read(self.bytes, self.dialect.order) as u32
+    }
+
+    /// True if the record is a segment on its way out that repeats sequence
+    /// space: it is logged before `tlb_snd_max` moves.
+    pub fn is_retransmission(&self) -> bool {
+        let Some(tcp) = self.tcp().filter(|_| self.event() == EventId::OUT) else {
+            return false;
+        };
+        let takes_space = self.payload_len() > 0 || tcp.flags() & (SYN | FIN) != 0;
+        takes_space && tcp.seq().wrapping_sub(self.snd_max()) > 1 << 31
     }
 
     /// `tlb_errno`; -1 is "not known".

@@ -4,6 +4,7 @@ use crate::format::{Formats, Release};
 use crate::input::InputFormat;
 use crate::meaning::StackNames;
 use crate::output;
+use crate::output::context::TimeForm;
 use crate::select::{Criteria, Select};
 use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
@@ -196,6 +197,9 @@ impl Meaning {
             stacks: self.stacks(),
             verbosity: common.verbose,
             color: common.colors(),
+            show_pointers: false,
+            relative_seq: false,
+            time: TimeForm::default(),
         }
     }
 }

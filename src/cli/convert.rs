@@ -210,6 +210,7 @@ impl Pooled {
 
 impl Consumer for Pooled {
     fn source(&mut self, _: &Source<'_>) -> anyhow::Result<()> {
+        self.pool.source();
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use super::Status;
 use super::args::{Common, Inputs, Meaning};
 use super::drive::{Drive, SinkConsumer};
 use crate::output::Sink;
+use crate::output::context::{Context, TimeForm};
 use crate::output::csv::CsvSink;
 use crate::output::json::JsonSink;
 use crate::output::show::TextSink;
@@ -12,9 +13,10 @@ use std::io;
 
 /// Show records with their fields
 ///
-/// Text has one line per record; -v adds all fields that the record declares
-/// valid, -vv the stack specific bytes as they are. JSON has one object per
-/// line and record, CSV one line per record with fixed columns.
+/// Text has one line per record: what happened, and what of the sender's state
+/// changed since the connection's record before; -v adds the payload by name,
+/// -vv all state fields. JSON has one object per line and record, CSV one line
+/// per record with fixed columns.
 #[derive(Debug, Args)]
 pub struct Show {
     #[command(flatten)]
@@ -22,8 +24,29 @@ pub struct Show {
     /// Form of the output
     #[arg(long, value_name = "FORM", default_value = "text")]
     format: Form,
+    /// What a line of text begins with
+    #[arg(long, value_name = "TIME", default_value = "relative")]
+    time: Time,
+    /// Count sequence numbers of text from the initial ones
+    #[arg(long)]
+    relative_seq: bool,
+    /// Show kernel addresses in payloads instead of masking them
+    #[arg(long)]
+    show_pointers: bool,
     #[command(flatten)]
     meaning: Meaning,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Time {
+    /// Seconds since the first record shown of the input
+    Relative,
+    /// Seconds since the line before of the same connection
+    Delta,
+    /// Time of day, UTC
+    Wall,
+    /// Seconds since the host booted
+    Uptime,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -36,7 +59,17 @@ enum Form {
 impl Show {
     pub fn run(&self, common: &Common) -> anyhow::Result<Status> {
         let formats = common.load_formats()?;
-        let context = self.meaning.context(common, formats);
+        let context = Context {
+            show_pointers: self.show_pointers,
+            relative_seq: self.relative_seq,
+            time: match self.time {
+                Time::Relative => TimeForm::Relative,
+                Time::Delta => TimeForm::Delta,
+                Time::Wall => TimeForm::Wall,
+                Time::Uptime => TimeForm::Uptime,
+            },
+            ..self.meaning.context(common, formats)
+        };
         let drive = Drive::new(common, &self.inputs, formats, &context.stacks)?;
         let out = io::stdout();
         match self.format {

@@ -128,7 +128,7 @@ pub fn index(formats: &Formats) -> Listing {
         formats.events.iter().count().into(),
         EVENTS_DOC.into(),
     ]);
-    for bits in &formats.bits {
+    for bits in &formats.payloads().bits {
         let (name, doc) = (bits.name.as_str(), bits.doc.as_str());
         tables.push([
             name.into(),
@@ -137,7 +137,7 @@ pub fn index(formats: &Formats) -> Listing {
             doc.into(),
         ]);
     }
-    for codes in &formats.codes {
+    for codes in &formats.payloads().codes {
         let (name, doc) = (codes.name.as_str(), codes.doc.as_str());
         let count = codes.iter().count();
         tables.push([name.into(), "codes".into(), count.into(), doc.into()]);
@@ -285,7 +285,7 @@ fn numbers(formats: &Formats, name: &str) -> Option<Table> {
         }
         return Some(table);
     }
-    if let Some(bits) = formats.bits(name) {
+    if let Some(bits) = formats.payloads().bits.iter().find(|t| t.name == name) {
         let mut table = Table::new(&bits.name, &bits.doc, &["mask", "name", "releases"]);
         for bit in &bits.bit {
             let range = releases(bit.range());
@@ -293,7 +293,7 @@ fn numbers(formats: &Formats, name: &str) -> Option<Table> {
         }
         return Some(table);
     }
-    let codes = formats.codes(name)?;
+    let codes = formats.payloads().codes.iter().find(|t| t.name == name)?;
     let mut table = Table::new(&codes.name, &codes.doc, &["value", "name", "releases"]);
     for code in codes {
         let range = releases(code.range());
@@ -322,8 +322,16 @@ fn near(formats: &Formats, name: &str) -> Vec<String> {
         .unwrap_or_default()
         .into_iter()
         .map(|layout| layout.name.clone());
-    let bits = formats.bits.iter().map(|table| table.name.clone());
-    let codes = formats.codes.iter().map(|table| table.name.clone());
+    let bits = formats
+        .payloads()
+        .bits
+        .iter()
+        .map(|table| table.name.clone());
+    let codes = formats
+        .payloads()
+        .codes
+        .iter()
+        .map(|table| table.name.clone());
     let wanted = name.to_lowercase();
     let enough = 1 + wanted.chars().count() / 3;
     let mut near: Vec<(usize, String)> = versions

@@ -257,9 +257,21 @@ impl Formats {
     /// The embedded payloads; those `given` for an event and a stack replace
     /// the embedded ones of both.
     fn read_payloads(&self, given: Vec<DeclaredPayloads>) -> Result<Payloads, FormatError> {
+        let (mut bits, mut codes) = (self.bits.clone(), self.codes.clone());
         let mut files = Vec::new();
         for (name, text) in EMBEDDED_PAYLOADS {
             let (path, file) = parse(Path::new(name), text)?;
+            // A directory's tables are there already, and win.
+            for table in file.bits {
+                if bits.iter().all(|known| known.name != table.name) {
+                    bits.push(table);
+                }
+            }
+            for table in file.codes {
+                if codes.iter().all(|known| known.name != table.name) {
+                    codes.push(table);
+                }
+            }
             files.push((path, file.cells, file.payload));
         }
         for (path, cells, payloads) in given {
@@ -271,37 +283,28 @@ impl Formats {
         }
         // The last file that defines a set wins.
         let sets: Vec<payload::CellSet> = files
-            .iter()
+            .iter_mut()
             .rev()
-            .flat_map(|(_, sets, _)| sets.iter().cloned())
+            .flat_map(|(_, sets, _)| std::mem::take(sets))
             .collect();
         let Some(cells) = self.view(table::DEFAULT_VIEW) else {
             return Ok(Payloads::default());
         };
         let names = payload::Names {
             cells,
-            bits: &self.bits,
-            codes: &self.codes,
+            bits: &bits,
+            codes: &codes,
             sets: &sets,
         };
         let mut all = Vec::new();
         for (path, _, declared) in &files {
             for payload in declared {
-                all.push(
-                    payload
-                        .resolve(names)
-                        .map_err(|mistake| FormatError::Content {
-                            path: path.clone(),
-                            what: mistake.to_string(),
-                        })?,
-                );
+                let resolved = payload.resolve(names);
+                all.push(resolved.map_err(|mistake| mistake.in_file(path))?);
             }
         }
         let last = files.pop().map_or_else(PathBuf::new, |(path, _, _)| path);
-        Payloads::new(all).map_err(|mistake| FormatError::Content {
-            path: last,
-            what: mistake.to_string(),
-        })
+        Payloads::new(all, bits, codes).map_err(|mistake| mistake.in_file(&last))
     }
 
     /// A way to cut the stack specific bytes, the same in all versions and ABIs.

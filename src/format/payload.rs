@@ -12,10 +12,12 @@ pub use sentence::{Part, Sentence};
 
 use super::layout::Layout;
 use super::table::{EventId, release};
-use super::{BitTable, CodeTable, Release, ReleaseRange};
+use super::{BitTable, CodeTable, FormatError, Release, ReleaseRange};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::mem::discriminant;
+use std::path::Path;
 
 /// Cells that several payloads share, as a format file declares them.
 #[derive(Clone, Debug, Deserialize)]
@@ -219,6 +221,15 @@ pub struct Mistake {
     pub what: String,
 }
 
+impl Mistake {
+    pub(super) fn in_file(self, path: &Path) -> FormatError {
+        FormatError::Content {
+            path: path.to_owned(),
+            what: self.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "payload {}: {}", self.payload, self.what)
@@ -398,12 +409,20 @@ fn field(declared: &[String; 4], names: Names<'_>) -> Result<PayloadField, Strin
 #[derive(Clone, Debug, Default)]
 pub struct Payloads {
     entries: Vec<Payload>,
+    /// Every table of bits and of codes, those that only payloads name
+    /// included.
+    pub bits: Vec<BitTable>,
+    pub codes: Vec<CodeTable>,
 }
 
 impl Payloads {
     /// The same name must mean the same in all payloads of a group, for it is
     /// one field in Wireshark.
-    pub fn new(entries: Vec<Payload>) -> Result<Payloads, Mistake> {
+    pub fn new(
+        entries: Vec<Payload>,
+        bits: Vec<BitTable>,
+        codes: Vec<CodeTable>,
+    ) -> Result<Payloads, Mistake> {
         let mut kinds: BTreeMap<(&str, &str, &str), &PayloadField> = BTreeMap::new();
         for payload in &entries {
             for field in &payload.fields {
@@ -413,7 +432,9 @@ impl Payloads {
                     field.name.as_str(),
                 );
                 let known = kinds.entry(key).or_insert(field);
-                if known.kind != field.kind {
+                // Tables may change over time.
+                let sort = |field: &PayloadField| (field.signed, discriminant(&field.unit));
+                if sort(known) != sort(field) {
                     return Err(Mistake {
                         payload: format!("{} of event {}", payload.name, payload.event),
                         what: format!(
@@ -425,7 +446,11 @@ impl Payloads {
             }
         }
         drop(kinds);
-        Ok(Payloads { entries })
+        Ok(Payloads {
+            entries,
+            bits,
+            codes,
+        })
     }
 
     pub fn iter(&self) -> std::slice::Iter<'_, Payload> {

@@ -42,7 +42,17 @@ pub struct Evidence {
     oldest: Option<Release>,
     /// The newest one.
     newest: Option<Release>,
+    /// Ticks and uptime of the first record, and of one long enough after it.
+    ticks: Option<(u32, i64)>,
+    hz: Option<u32>,
 }
+
+/// Ticks per second where the records do not tell: what kernels have unless
+/// configured otherwise.
+const USUAL_HZ: u32 = 1000;
+
+/// Between two records, before they tell how long a tick is, µs.
+const HZ_SPAN: std::ops::Range<i64> = 300_000..1_000_000_000;
 
 /// How many segments with a stack's number look like which family's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +65,9 @@ impl Evidence {
     /// Takes in one record.
     #[inline]
     pub fn learn(&mut self, record: &Record<'_>) {
+        if self.hz.is_none() {
+            self.learn_hz(record);
+        }
         let event = record.event();
         let info = record.stackinfo();
         let cell = |(offset, size)| info.map_or(0, |info| info.cell(offset, size));
@@ -115,6 +128,52 @@ impl Evidence {
             }
             _ => None,
         }
+    }
+
+    fn learn_hz(&mut self, record: &Record<'_>) {
+        if !(0..1_000_000).contains(&record.tv_usec()) || record.ticks() == 0 {
+            return;
+        }
+        let (ticks, us) = (record.ticks(), record.uptime_us());
+        let Some((first_ticks, first_us)) = self.ticks else {
+            self.ticks = Some((ticks, us));
+            return;
+        };
+        let elapsed = us.saturating_sub(first_us);
+        if HZ_SPAN.contains(&elapsed) {
+            let passed = i64::from(ticks.wrapping_sub(first_ticks) as i32);
+            // To the nearest ten: both clocks are read at slightly
+            // different times.
+            let hz = (passed * 100_000 + elapsed / 2) / elapsed * 10;
+            self.hz = u32::try_from(hz)
+                .ok()
+                .filter(|hz| (10..=10_000).contains(hz));
+        } else if elapsed < 0 || elapsed >= HZ_SPAN.end {
+            self.ticks = Some((ticks, us));
+        }
+    }
+
+    /// Ticks per second on the host that logged.
+    pub fn hz(&self) -> u32 {
+        self.hz.unwrap_or(USUAL_HZ)
+    }
+
+    /// The smoothed RTT of a record in microseconds; `None` before the first
+    /// sample.
+    ///
+    /// RACK keeps microseconds since 13.1; everything else keeps ticks, 32 to
+    /// each.
+    pub fn srtt_us(
+        &self,
+        record: &Record<'_>,
+        stack: Option<Stack>,
+        release: Release,
+    ) -> Option<u64> {
+        let srtt = u64::from(record.srtt());
+        if stack == Some(Stack::Rack) && release >= Release::R13 {
+            return (srtt > 0).then_some(srtt);
+        }
+        (srtt > 0).then(|| srtt * 1_000_000 / (32 * u64::from(self.hz())))
     }
 
     fn vote(&mut self, id: u8, family: Stack) {

@@ -4,7 +4,7 @@ use super::plan::{self, Field, Plan, RawCell, Variant};
 use super::units::{self, number};
 use crate::bblog::{Record, StackInfo};
 use crate::format::payload::Part;
-use crate::format::{Class, Stack, Unit};
+use crate::format::{Class, Release, Stack, Unit};
 
 /// A value as the payload declares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,7 @@ pub struct SequenceBase {
 pub struct Explained<'p, 'r> {
     plan: &'p Plan,
     variant: &'p Variant,
+    stack: Option<Stack>,
     record: Record<'r>,
     info: Option<StackInfo<'r>>,
 }
@@ -67,9 +68,15 @@ impl<'p, 'r> Explained<'p, 'r> {
         Explained {
             plan,
             variant: &plan.variants[*at],
+            stack,
             record,
             info,
         }
+    }
+
+    /// True if the tables have a payload for it.
+    pub fn is_known(&self) -> bool {
+        self.variant.payload.is_some()
     }
 
     /// What kind of thing happened.
@@ -129,6 +136,16 @@ impl<'p, 'r> Explained<'p, 'r> {
         })
     }
 
+    /// The family of stacks by which it is explained.
+    pub fn stack(&self) -> Option<Stack> {
+        self.stack
+    }
+
+    /// By which release it is explained.
+    pub fn release(&self) -> Release {
+        self.plan.release
+    }
+
     /// The event's name, or its number.
     pub fn event_name(&self) -> &'p str {
         self.plan.event_name(self.record.event())
@@ -140,8 +157,9 @@ impl<'p, 'r> Explained<'p, 'r> {
         let start = out.len();
         let sentence = self.variant.payload.map(|payload| &payload.says);
         let said = sentence.is_some_and(|sentence| self.parts(out, &sentence.parts, base));
-        if !said {
-            // Without what it is made of, the sentence would be half.
+        // Without what it is made of, the sentence would be half; and what has
+        // no header must not stay without words.
+        if !said || out.len() == start && self.record.tcp().is_none() {
             out.truncate(start);
             let event = self.plan.event(self.record.event());
             match event.says {
@@ -272,7 +290,7 @@ impl<'p, 'r> Explained<'p, 'r> {
         }
         for (cell, values) in self.raw() {
             for (at, value) in values.enumerate() {
-                if looks_like_pointer(cell, value) {
+                if may_be_pointer(cell, value) {
                     let size = usize::from(cell.size);
                     mask(usize::from(cell.offset) + at * size, size);
                 }
@@ -285,6 +303,6 @@ impl<'p, 'r> Explained<'p, 'r> {
 /// Whether a number of unknown meaning may be an address of a 64-bit kernel:
 /// those are the topmost.
 #[inline]
-pub fn looks_like_pointer(cell: &RawCell, value: u64) -> bool {
+pub fn may_be_pointer(cell: &RawCell, value: u64) -> bool {
     cell.size == 8 && value >> 47 == (1 << 17) - 1 && value < u64::MAX - 0xffff_ffff
 }

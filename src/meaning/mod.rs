@@ -12,7 +12,7 @@ mod stacks;
 pub mod units;
 
 pub use evidence::{Evidence, Sureness};
-pub use explained::{Explained, Number, SequenceBase};
+pub use explained::{Explained, Number, SequenceBase, may_be_pointer};
 pub use plan::{Field, Label, Plan, RawCell};
 pub use stacks::StackNames;
 
@@ -121,6 +121,15 @@ impl Meanings {
         })
     }
 
+    /// The family of the record's stack: by what the record itself shows, else
+    /// by the stack's name, else by what other records with its number betray.
+    #[inline]
+    pub fn family(&self, message: &Message<'_>, record: &Record<'_>) -> Option<Stack> {
+        Evidence::sign(record)
+            .or_else(|| Stack::of_name(self.stacks.of(message, record)?))
+            .or_else(|| Some(self.evidence.stack(record.stack_id())?.0))
+    }
+
     /// Explains a record by the tables of `plan`.
     #[inline]
     pub fn explain<'p, 'r>(
@@ -129,10 +138,6 @@ impl Meanings {
         message: &Message<'_>,
         record: &Record<'r>,
     ) -> Explained<'p, 'r> {
-        let named = self.stacks.of(message, record).and_then(Stack::of_name);
-        let stack = Evidence::sign(record)
-            .or(named)
-            .or_else(|| Some(self.evidence.stack(record.stack_id())?.0));
-        Explained::new(plan, *record, stack)
+        Explained::new(plan, *record, self.family(message, record))
     }
 }

@@ -37,6 +37,13 @@ pub struct RawCell {
     pub(super) count: u8,
 }
 
+impl RawCell {
+    /// True if it has several numbers.
+    pub fn is_array(&self) -> bool {
+        self.count != 1
+    }
+}
+
 /// A payload, and what it leaves unnamed.
 #[derive(Debug)]
 pub(super) struct Variant {
@@ -158,11 +165,11 @@ impl Builder {
                 signed: field.signed,
                 cell: field.cell,
                 bits: match field.unit {
-                    Unit::Flags(at) => self.formats.bits.get(at),
+                    Unit::Flags(at) => self.formats.payloads().bits.get(at),
                     _ => None,
                 },
                 codes: match field.unit {
-                    Unit::Code(at) => self.formats.codes.get(at),
+                    Unit::Code(at) => self.formats.payloads().codes.get(at),
                     _ => None,
                 },
                 name_label: (self.label)(&format!("{}_name", field.name)).into(),

@@ -2,22 +2,18 @@
 
 mod columns;
 
-use super::Sink;
 use super::clock::{Clock, wall_clock};
 use super::context::Context;
 use super::escape::Escaped;
-use super::fields::{Cell, Plan, Plans, Value};
-use super::steps::{Step, Steps};
-use super::words::{hex, number};
+use super::fields::{Cell, Fields, Value};
+use super::rows::{Row, RowSink, Rows};
+use super::words::{self, hex, number};
 use crate::bblog::{Message, Record};
-use crate::format::Order;
+use crate::format::{Order, Unit};
+use crate::meaning::{Explained, Meanings, Number, SequenceBase, may_be_pointer, units};
 use crate::select::{Picked, Picker};
 use columns::{Columns, Places};
-use std::io::{self, Write};
-use std::sync::Arc;
-
-/// Bytes that are gathered before they are written.
-const CHUNK: usize = 128 * 1024;
+use std::io::Write;
 
 /// What stands for parts whose flag is not set.
 const NO_SOCKBUF: &str = ",,";
@@ -25,61 +21,43 @@ const NO_SEGMENT: &str = ",,,,,,,,,";
 const NO_VERBOSE: &str = ",,,";
 
 /// Writes CSV as RFC 4180 has it, but for line ends, which are `\n`.
-///
-/// The columns are the same for every input: the keys of the JSON form with
-/// the parts joined by `_`, state fields and payload cells of every version
-/// that the formats know. What is absent in JSON is empty here. Text that is
-/// not UTF-8, or no printable text, stands escaped as in the text form.
-pub struct CsvSink<W> {
-    context: Context,
-    plans: Plans,
-    columns: Columns,
-    /// By the plan's dialect.
-    places: Vec<(Arc<Plan>, Arc<Places>)>,
-    clock: Clock,
-    steps: Steps,
-    buffer: Vec<u8>,
-    source: String,
-    /// The values that all lines of a piece share.
-    shared: Vec<u8>,
-    out: W,
-}
+pub type CsvSink<W> = RowSink<CsvRows, W>;
 
 impl<W: Write> CsvSink<W> {
     pub fn new(out: W, context: Context) -> CsvSink<W> {
-        let mut plans = Plans::new(|_| Vec::new());
-        let columns = Columns::new(context.formats, &mut plans, &context);
-        let mut buffer = Vec::with_capacity(CHUNK + 8 * 1024);
-        columns.header(&mut buffer);
-        CsvSink {
-            context,
-            plans,
-            columns,
-            places: Vec::new(),
+        let rows = CsvRows {
+            context: context.clone(),
+            columns: Columns::new(context.formats),
+            places: None,
             clock: Clock::default(),
-            steps: Steps::default(),
-            buffer,
             source: String::new(),
             shared: Vec::new(),
-            out,
-        }
+            sentence: Vec::new(),
+        };
+        RowSink::of(rows, &context, out)
     }
+}
 
-    pub fn into_inner(self) -> W {
-        self.out
-    }
+/// Lines of one form.
+///
+/// The columns are the same for every input: the keys of the JSON form with
+/// the parts joined by `_`, and state fields of every version that the formats
+/// know. The payload is one column of `name=value` pairs, joined by `;`, for
+/// each event has its own names. What is absent in JSON is empty here. Text
+/// that is not UTF-8, or no printable text, stands escaped as in the text form.
+pub struct CsvRows {
+    context: Context,
+    columns: Columns,
+    /// Of the dialect at hand.
+    places: Option<Places>,
+    clock: Clock,
+    source: String,
+    /// The values that all lines of a piece share.
+    shared: Vec<u8>,
+    sentence: Vec<u8>,
+}
 
-    fn places(&mut self, plan: &Arc<Plan>) -> Arc<Places> {
-        match self.places.iter().find(|(of, _)| Arc::ptr_eq(of, plan)) {
-            Some((_, places)) => Arc::clone(places),
-            None => {
-                let places = Arc::new(self.columns.places(plan));
-                self.places.push((Arc::clone(plan), Arc::clone(&places)));
-                places
-            }
-        }
-    }
-
+impl CsvRows {
     fn share(&mut self, message: &Message<'_>) {
         let out = &mut self.shared;
         out.clear();
@@ -103,9 +81,30 @@ impl<W: Write> CsvSink<W> {
         let zone = ends.local.is_some() && ends.zone != 0;
         optional(out, zone.then_some(ends.zone));
     }
+}
 
-    fn skipped(&mut self, first: u32, count: u32) {
-        let out = &mut self.buffer;
+impl Rows for CsvRows {
+    fn label(name: &str) -> Vec<u8> {
+        format!("{name}=").into_bytes()
+    }
+
+    fn source(&mut self, name: &str) {
+        name.clone_into(&mut self.source);
+    }
+
+    fn head(&mut self, out: &mut Vec<u8>) {
+        self.columns.header(out);
+    }
+
+    fn piece(&mut self, _: &mut Vec<u8>, message: &Message<'_>, _: &Picked, _: &Meanings) {
+        self.share(message);
+    }
+
+    fn fields(&mut self, fields: &Fields) {
+        self.places = Some(self.columns.places(fields));
+    }
+
+    fn missing(&mut self, out: &mut Vec<u8>, first: u32, count: u32) {
         out.extend_from_slice(b"1,skipped");
         out.extend_from_slice(&self.shared);
         let (before, after) = self.columns.around_sn();
@@ -116,10 +115,18 @@ impl<W: Write> CsvSink<W> {
         out.push(b'\n');
     }
 
-    fn record(&mut self, message: &Message<'_>, record: &Record<'_>, plan: &Plan, at: &Places) {
-        let out = &mut self.buffer;
+    fn record(&mut self, out: &mut Vec<u8>, row: &Row<'_>) {
+        let Row {
+            message,
+            record,
+            explained,
+            ..
+        } = row;
         let dialect = record.dialect();
         let slots = &dialect.record_slots;
+        let Some(places) = self.places.as_ref() else {
+            return;
+        };
         out.extend_from_slice(b"1,bblog");
         out.extend_from_slice(&self.shared);
         out.push(b',');
@@ -130,17 +137,22 @@ impl<W: Write> CsvSink<W> {
         optional(out, slots.ticks.exists().then(|| record.ticks()));
         value(out, record.sn());
         value(out, record.stack_id());
-        let stack = self.context.stacks.of(message, record);
-        text(out, stack.unwrap_or_default().as_bytes());
+        text(out, row.stack.map_or("", |stack| stack.name).as_bytes());
+        text(
+            out,
+            row.stack
+                .map_or("", |stack| stack.sureness.name())
+                .as_bytes(),
+        );
         let event = record.event();
         value(out, event.0);
         out.push(b',');
-        quoted(out, plan.event_name(event).as_bytes());
+        quoted(out, explained.event_name().as_bytes());
         value(out, record.event_flags());
         optional(out, slots.errno.exists().then(|| record.errno()));
-        for (column, place) in self.columns.state.iter().zip(&at.state) {
+        for (column, place) in self.columns.state.iter().zip(&places.state) {
             out.push(b',');
-            let Some(field) = place.and_then(|at| plan.state.get(at)) else {
+            let Some(field) = place.and_then(|at| row.fields.cells.get(at)) else {
                 commas(out, usize::from(column == "state"));
                 continue;
             };
@@ -149,7 +161,7 @@ impl<W: Write> CsvSink<W> {
                 let name = self
                     .context
                     .formats
-                    .state_name(record.state(), plan.release);
+                    .state_name(record.state(), explained.release());
                 out.push(b',');
                 quoted(out, name.unwrap_or_default().as_bytes());
             }
@@ -169,26 +181,63 @@ impl<W: Write> CsvSink<W> {
         optional(out, slots.len.exists().then(|| record.payload_len()));
         segment(out, record);
         verbose(out, record);
-        let info = record.stackinfo();
-        match (info, at.payload.get(plan.view(event))) {
-            (Some(info), Some(places)) => {
-                let cells = plan.payload(event);
-                for place in places {
-                    out.push(b',');
-                    if let Some(field) = place.and_then(|at| cells.get(at)) {
-                        cell(out, field, info.bytes(), dialect.order);
-                    }
-                }
-            }
-            _ => commas(out, self.columns.payload.len()),
-        }
+        out.push(b',');
+        payload(out, explained, self.context.show_pointers);
+        out.push(b',');
+        self.sentence.clear();
+        words::what_happened(
+            &mut self.sentence,
+            record,
+            explained,
+            SequenceBase::default(),
+        );
+        quoted(out, &self.sentence);
         out.extend_from_slice(b",\n");
     }
+}
 
-    fn write_out(&mut self) -> io::Result<()> {
-        self.out.write_all(&self.buffer)?;
-        self.buffer.clear();
-        Ok(())
+/// Appends the fields by name, then the cells that have none. Neither names nor
+/// numbers need quotes.
+fn payload(out: &mut Vec<u8>, explained: &Explained<'_, '_>, show_pointers: bool) {
+    let pointer = |out: &mut Vec<u8>, n: u64| {
+        if show_pointers {
+            units::hex(out, n);
+        } else {
+            out.extend_from_slice(b"masked");
+        }
+    };
+    let start = out.len();
+    for (field, value) in explained.fields() {
+        if out.len() > start {
+            out.push(b';');
+        }
+        out.extend_from_slice(&field.label);
+        match (field.unit, value) {
+            (Unit::Pointer, value) => pointer(out, value.bits()),
+            (_, Number::Unsigned(n)) => number(out, n),
+            (_, Number::Signed(n)) => number(out, n),
+        }
+        if let Some(name) = explained.code_name(field, value) {
+            out.push(b';');
+            out.extend_from_slice(&field.name_label);
+            out.extend_from_slice(name.as_bytes());
+        }
+    }
+    for (cell, values) in explained.raw() {
+        if out.len() > start {
+            out.push(b';');
+        }
+        out.extend_from_slice(&cell.label);
+        for (at, n) in values.enumerate() {
+            if at > 0 {
+                out.push(b' ');
+            }
+            if may_be_pointer(cell, n) {
+                pointer(out, n);
+            } else {
+                number(out, n);
+            }
+        }
     }
 }
 
@@ -296,47 +345,14 @@ fn quoted(out: &mut Vec<u8>, field: &[u8]) {
     out.push(b'"');
 }
 
-impl<W: Write> Sink for CsvSink<W> {
-    fn source(&mut self, name: &str) {
-        name.clone_into(&mut self.source);
-    }
-
-    fn piece(&mut self, message: &Message<'_>, picked: &Picked) -> io::Result<()> {
-        let steps = self.steps.of(message, picked);
-        if picked.is_empty() {
-            return Ok(());
-        }
-        self.share(message);
-        let plan = self.plans.of(message.dialect(), &self.context);
-        let places = self.places(&plan);
-        for step in steps {
-            match step {
-                Step::Missing { first, count } => self.skipped(first, count),
-                Step::Record(record) => self.record(message, &record, &plan, &places),
-            }
-            if self.buffer.len() >= CHUNK {
-                self.write_out()?;
-            }
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.write_out()?;
-        self.out.flush()
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
-        self.flush()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::format::Formats;
+    use crate::output::Sink;
     use crate::output::samples::{SEGMENT, Sample, context, feed, v9};
     use std::collections::HashMap;
+    use std::sync::Arc;
 
     fn text(samples: &[Sample]) -> String {
         let mut sink = CsvSink::new(Vec::new(), context());
@@ -368,10 +384,10 @@ mod tests {
         for dialect in &Formats::builtin().dialects {
             let mut sample = Sample::new(Arc::clone(dialect));
             let fields = [("tlb_eventflags", 0x1f), ("tlb_state", 4), ("tlb_len", 3)];
-            sample.record(13, 0, &fields);
-            sample.record(62, 1, &[("tlb_eventflags", 0x10)]);
+            sample.record(200, 0, &fields);
+            sample.record(201, 1, &[("tlb_eventflags", 0x10)]);
             sample
-                .record(2, 5, &[("tlb_eventflags", 0x04)])
+                .record(2, 5, &[("tlb_eventflags", 0x04), ("tlb_len", 3)])
                 .segment(SEGMENT);
             let rows = rows(&[sample]);
             assert_eq!(rows.len(), 4);
@@ -381,23 +397,18 @@ mod tests {
             assert_eq!(rows[0]["flex3"], older, "{}", dialect.name());
             assert_eq!(rows[0]["state_name"], "ESTABLISHED");
             assert_eq!(rows[0]["rxbuf_acc"], "2779096485");
-            assert_eq!(rows[0]["payload_flex8"], "165");
+            assert!(rows[0]["payload"].contains(";flex8=165"));
             assert_eq!(rows[0]["verbose_function"], "tcp_output");
             assert_eq!(rows[0]["verbose_caller"], r"caller\xff");
-            // Versions before 9 have no such view; their cells go by the usual names.
-            let view = if dialect.version < 9 {
-                ""
-            } else {
-                "payload_u64_flex"
-            };
-            assert!(view.is_empty() || rows[1][view].split(' ').count() == 13);
+            assert_eq!(rows[1]["payload"].split(';').count(), 28);
+            assert_eq!(rows[3]["meaning"], "segment sent, 3 bytes");
             let gap = [&rows[2]["kind"], &rows[2]["sn"], &rows[2]["count"]];
             assert_eq!(gap, ["skipped", "2", "3"]);
             assert_eq!(rows[2]["local_port"], "80");
             assert_eq!(rows[3]["tcp_options"], "0101080a0000000100000002");
             assert_eq!(rows[3]["tcp_seq"], "1000");
             assert_eq!(rows[3]["verbose_line"], "");
-            assert_eq!(rows[3]["payload_flex1"], "");
+            assert_eq!(rows[3]["payload"], "");
         }
     }
 

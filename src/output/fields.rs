@@ -1,17 +1,14 @@
-//! The fields of a record as names and values, taken from its layout.
+//! The state fields of a record as names and values, taken from its layout.
 //!
 //! What a version has beyond the fields that the code knows by name (or lacks
 //! of them) stands in the layout alone, so the readable forms walk the layout.
-//! Names are looked up once per dialect and kept in a [`Plan`].
+//! Names are looked up once per dialect and kept in [`Fields`].
 
-use super::context::Context;
 use crate::format::dialect::Slot;
-use crate::format::layout::{Field, Kind, Layout};
-use crate::format::{Dialect, EventId, Order, Release};
+use crate::format::layout::{Field, Kind};
+use crate::format::{Dialect, Order};
+use crate::meaning::Label;
 use std::sync::Arc;
-
-/// The view by which most events cut the stack specific bytes.
-const DEFAULT_VIEW: &str = "tcp_log_bbr";
 
 /// One field: what it is called and how to read it.
 #[derive(Clone, Debug)]
@@ -144,99 +141,24 @@ impl Cell {
     }
 }
 
-/// How a form writes the name of a field.
-pub type Label = fn(&str) -> Vec<u8>;
-
-/// All that is looked up by name, for one dialect.
+/// The state fields of one dialect, in record order. Every one is always valid.
 #[derive(Debug)]
-pub struct Plan {
+pub struct Fields {
     /// Address of the dialect; dialects live as long as their formats.
     dialect: usize,
-    pub release: Release,
-    /// State fields, in record order. Every one is always valid.
-    pub state: Vec<Cell>,
-    /// Views of the stack specific bytes that events name.
-    pub views: Vec<Vec<Cell>>,
-    events: Vec<EventPlan>,
+    pub cells: Vec<Cell>,
 }
 
-#[derive(Debug)]
-struct EventPlan {
-    name: String,
-    view: usize,
-}
-
-impl Plan {
-    fn new(dialect: &Dialect, context: &Context, label: Label) -> Plan {
-        let release = context.release(dialect);
-        let events = &context.formats.events;
-        let mut views: Vec<(&str, Vec<Cell>)> = Vec::new();
-        let mut view_index = |wanted: &str| {
-            // A version without that view has the cells all the same.
-            let layout = dialect.record.view(wanted);
-            let layout = layout.or_else(|| dialect.record.view(DEFAULT_VIEW));
-            let layout: Option<&Layout> = layout.map(|view| &view.layout);
-            let name = layout.map_or("", |layout| layout.name.as_str());
-            views
-                .iter()
-                .position(|(n, _)| *n == name)
-                .unwrap_or_else(|| {
-                    let fields = layout.map_or(&[][..], |layout| &layout.fields);
-                    views.push((name, cells(fields, dialect.order, label)));
-                    views.len() - 1
-                })
-        };
-        let events = (0..=u8::MAX)
-            .map(EventId)
-            .map(|id| EventPlan {
-                name: events.name(id, release).to_string(),
-                view: view_index(events.get(id, release).map_or(DEFAULT_VIEW, |e| &e.view)),
-            })
-            .collect();
+impl Fields {
+    fn new(dialect: &Dialect, label: Label) -> Fields {
         let state = dialect.record.fields.iter().filter(|f| is_state_field(f));
-        Plan {
-            dialect: address(dialect),
-            release,
-            state: cells(state, dialect.order, label),
-            views: views.into_iter().map(|(_, cells)| cells).collect(),
-            events,
+        Fields {
+            dialect: std::ptr::from_ref(dialect).addr(),
+            cells: state
+                .map(|field| Cell::new(field, dialect.order, label))
+                .collect(),
         }
     }
-
-    /// The name of an event, or its number.
-    #[inline]
-    pub fn event_name(&self, event: EventId) -> &str {
-        self.event(event).map_or("", |event| event.name.as_str())
-    }
-
-    /// Index in [`Plan::views`] of the view that an event uses.
-    #[inline]
-    pub fn view(&self, event: EventId) -> usize {
-        self.event(event).map_or(0, |event| event.view)
-    }
-
-    /// The cells of the stack specific bytes, offsets counted from their start.
-    #[inline]
-    pub fn payload(&self, event: EventId) -> &[Cell] {
-        self.views.get(self.view(event)).map_or(&[], Vec::as_slice)
-    }
-
-    #[inline]
-    fn event(&self, event: EventId) -> Option<&EventPlan> {
-        self.events.get(usize::from(event.0))
-    }
-}
-
-fn address(dialect: &Dialect) -> usize {
-    std::ptr::from_ref(dialect).addr()
-}
-
-fn cells<'a>(fields: impl IntoIterator<Item = &'a Field>, order: Order, label: Label) -> Vec<Cell> {
-    fields
-        .into_iter()
-        .filter(|field| !field.name.starts_with("_pad"))
-        .map(|field| Cell::new(field, order, label))
-        .collect()
 }
 
 /// True for what no flag governs and no form treats apart.
@@ -258,29 +180,29 @@ fn is_state_field(field: &Field) -> bool {
     !APART.contains(&field.name.as_str()) && !parts.iter().any(|part| field.name.starts_with(part))
 }
 
-/// The plans of the dialects met so far.
+/// The fields of the dialects met so far.
 #[derive(Debug)]
-pub struct Plans {
+pub struct FieldSets {
     label: Label,
-    plans: Vec<Arc<Plan>>,
+    sets: Vec<Arc<Fields>>,
 }
 
-impl Plans {
-    pub fn new(label: Label) -> Plans {
-        Plans {
+impl FieldSets {
+    pub fn new(label: Label) -> FieldSets {
+        FieldSets {
             label,
-            plans: Vec::new(),
+            sets: Vec::new(),
         }
     }
 
-    pub fn of(&mut self, dialect: &Dialect, context: &Context) -> Arc<Plan> {
-        let wanted = address(dialect);
-        match self.plans.iter().find(|plan| plan.dialect == wanted) {
-            Some(plan) => Arc::clone(plan),
+    pub fn of(&mut self, dialect: &Dialect) -> Arc<Fields> {
+        let wanted = std::ptr::from_ref(dialect).addr();
+        match self.sets.iter().find(|set| set.dialect == wanted) {
+            Some(set) => Arc::clone(set),
             None => {
-                let plan = Arc::new(Plan::new(dialect, context, self.label));
-                self.plans.push(Arc::clone(&plan));
-                plan
+                let set = Arc::new(Fields::new(dialect, self.label));
+                self.sets.push(Arc::clone(&set));
+                set
             }
         }
     }

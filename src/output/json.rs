@@ -1,60 +1,48 @@
 //! Records as JSON Lines, one object per record.
 
-use super::Sink;
 use super::clock::{Clock, wall_clock};
 use super::context::Context;
-use super::fields::{Cell, Plan, Plans, Value};
+use super::fields::{Cell, Value};
 use super::json_text::{hex, named_bytes, signed, string, unsigned};
-use super::steps::{Step, Steps};
-use super::words::number;
+use super::rows::{Row, RowSink, Rows};
+use super::words::{self, number};
 use crate::bblog::{Message, Record, SockBuf};
-use crate::format::Order;
+use crate::format::{Order, Unit};
+use crate::meaning::{Explained, Meanings, Number, SequenceBase, may_be_pointer};
 use crate::select::{Picked, Picker};
-use std::io::{self, Write};
-
-/// Bytes that are gathered before they are written.
-const CHUNK: usize = 128 * 1024;
+use std::io::Write;
 
 /// Writes JSON Lines.
+pub type JsonSink<W> = RowSink<JsonRows, W>;
+
+impl<W: Write> JsonSink<W> {
+    pub fn new(out: W, context: Context) -> JsonSink<W> {
+        let rows = JsonRows {
+            context: context.clone(),
+            clock: Clock::default(),
+            source: String::new(),
+            shared: Vec::new(),
+            sentence: Vec::new(),
+        };
+        RowSink::of(rows, &context, out)
+    }
+}
+
+/// Objects.
 ///
 /// Keys stand in a fixed order, that of the record's layout for state fields.
 /// A part whose flag is not set is absent. What every object has but this
 /// source does not know is null.
-pub struct JsonSink<W> {
+pub struct JsonRows {
     context: Context,
-    plans: Plans,
     clock: Clock,
-    buffer: Vec<u8>,
     source: String,
     /// The keys that all objects of a piece share.
     shared: Vec<u8>,
-    steps: Steps,
-    out: W,
+    sentence: Vec<u8>,
 }
 
-impl<W: Write> JsonSink<W> {
-    pub fn new(out: W, context: Context) -> JsonSink<W> {
-        JsonSink {
-            context,
-            plans: Plans::new(|name| {
-                let mut label = b",".to_vec();
-                string(&mut label, name);
-                label.push(b':');
-                label
-            }),
-            clock: Clock::default(),
-            buffer: Vec::with_capacity(CHUNK + 8 * 1024),
-            source: String::new(),
-            shared: Vec::new(),
-            steps: Steps::default(),
-            out,
-        }
-    }
-
-    pub fn into_inner(self) -> W {
-        self.out
-    }
-
+impl JsonRows {
     /// Everything from `source` to `foreign_port`.
     fn share(&mut self, message: &Message<'_>) {
         let out = &mut self.shared;
@@ -94,16 +82,34 @@ impl<W: Write> JsonSink<W> {
             let _ = write!(out, ",\"zone\":{}", ends.zone);
         }
     }
+}
 
-    fn skipped(&mut self, first: u32, count: u32) {
-        let out = &mut self.buffer;
+impl Rows for JsonRows {
+    fn label(name: &str) -> Vec<u8> {
+        let mut label = b",".to_vec();
+        string(&mut label, name);
+        label.push(b':');
+        label
+    }
+
+    fn source(&mut self, name: &str) {
+        name.clone_into(&mut self.source);
+    }
+
+    fn piece(&mut self, _: &mut Vec<u8>, message: &Message<'_>, _: &Picked, _: &Meanings) {
+        self.share(message);
+    }
+
+    fn missing(&mut self, out: &mut Vec<u8>, first: u32, count: u32) {
         out.extend_from_slice(br#"{"schema":1,"kind":"skipped""#);
         out.extend_from_slice(&self.shared);
         let _ = writeln!(out, ",\"sn\":{first},\"count\":{count}}}");
     }
 
-    fn record(&mut self, message: &Message<'_>, record: &Record<'_>, plan: &Plan) {
-        let out = &mut self.buffer;
+    fn record(&mut self, out: &mut Vec<u8>, row: &Row<'_>) {
+        let Row {
+            message, record, ..
+        } = row;
         let dialect = record.dialect();
         let slots = &dialect.record_slots;
         out.extend_from_slice(br#"{"schema":1,"kind":"bblog""#);
@@ -126,25 +132,29 @@ impl<W: Write> JsonSink<W> {
         key(out, ",\"sn\":", record.sn());
         key(out, ",\"stack_id\":", record.stack_id());
         out.extend_from_slice(b",\"stack\":");
-        match self.context.stacks.of(message, record) {
-            Some(name) => string(out, name),
+        match row.stack {
+            Some(stack) => {
+                string(out, stack.name);
+                out.extend_from_slice(b",\"stack_sureness\":");
+                string(out, stack.sureness.name());
+            }
             None => out.extend_from_slice(b"null"),
         }
         let event = record.event();
         key(out, ",\"event_id\":", event.0);
         out.extend_from_slice(b",\"event\":");
-        string(out, plan.event_name(event));
+        string(out, row.explained.event_name());
         key(out, ",\"event_flags\":", record.event_flags());
         if slots.errno.exists() {
             key(out, ",\"errno\":", record.errno());
         }
-        for field in &plan.state {
+        for field in &row.fields.cells {
             cell(out, field, record.bytes(), dialect.order);
             if field.is_state {
                 let name = self
                     .context
                     .formats
-                    .state_name(record.state(), plan.release);
+                    .state_name(record.state(), row.explained.release());
                 out.extend_from_slice(b",\"state_name\":");
                 match name {
                     Some(name) => string(out, name),
@@ -163,25 +173,70 @@ impl<W: Write> JsonSink<W> {
         }
         segment(out, record);
         verbose(out, record);
-        if let Some(info) = record.stackinfo() {
-            out.extend_from_slice(b",\"payload\":{");
-            let start = out.len();
-            for field in plan.payload(event) {
-                cell(out, field, info.bytes(), dialect.order);
-            }
-            // Every label begins with a comma; the first must not.
-            if out.len() > start {
-                out.remove(start);
-            }
-            out.push(b'}');
-        }
+        payload(out, &row.explained, self.context.show_pointers);
+        self.sentence.clear();
+        words::what_happened(
+            &mut self.sentence,
+            record,
+            &row.explained,
+            SequenceBase::default(),
+        );
+        out.extend_from_slice(b",\"meaning\":");
+        // Sentences are ours, so UTF-8; a directory's may need escapes.
+        string(out, std::str::from_utf8(&self.sentence).unwrap_or_default());
         out.extend_from_slice(b"}\n");
     }
+}
 
-    fn write_out(&mut self) -> io::Result<()> {
-        self.out.write_all(&self.buffer)?;
-        self.buffer.clear();
-        Ok(())
+/// Appends the fields by name, then the cells that have none.
+fn payload(out: &mut Vec<u8>, explained: &Explained<'_, '_>, show_pointers: bool) {
+    let start = out.len();
+    let pointer = |out: &mut Vec<u8>, n: u64| {
+        if show_pointers {
+            let _ = write!(out, "\"{n:#x}\"");
+        } else {
+            out.extend_from_slice(b"\"masked\"");
+        }
+    };
+    for (field, value) in explained.fields() {
+        out.extend_from_slice(&field.label);
+        match (field.unit, value) {
+            (Unit::Pointer, value) => pointer(out, value.bits()),
+            (_, Number::Unsigned(n)) => unsigned(out, n),
+            (_, Number::Signed(n)) => signed(out, n),
+        }
+        if let Some(name) = explained.code_name(field, value) {
+            out.extend_from_slice(&field.name_label);
+            string(out, name);
+        }
+    }
+    for (cell, mut values) in explained.raw() {
+        out.extend_from_slice(&cell.label);
+        let one = |out: &mut Vec<u8>, n: u64| {
+            if may_be_pointer(cell, n) {
+                pointer(out, n);
+            } else {
+                unsigned(out, n);
+            }
+        };
+        if cell.is_array() {
+            out.push(b'[');
+            for (at, n) in values.enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                one(out, n);
+            }
+            out.push(b']');
+        } else if let Some(n) = values.next() {
+            one(out, n);
+        }
+    }
+    if out.len() > start {
+        // Every label begins with a comma; the first one gives way.
+        const KEY: &[u8] = b",\"payload\":{";
+        out.splice(start..=start, KEY.iter().copied());
+        out.push(b'}');
     }
 }
 
@@ -249,45 +304,12 @@ fn verbose(out: &mut Vec<u8>, record: &Record<'_>) {
     }
 }
 
-impl<W: Write> Sink for JsonSink<W> {
-    fn source(&mut self, name: &str) {
-        name.clone_into(&mut self.source);
-    }
-
-    fn piece(&mut self, message: &Message<'_>, picked: &Picked) -> io::Result<()> {
-        let steps = self.steps.of(message, picked);
-        if picked.is_empty() {
-            return Ok(());
-        }
-        self.share(message);
-        let plan = self.plans.of(message.dialect(), &self.context);
-        for step in steps {
-            match step {
-                Step::Missing { first, count } => self.skipped(first, count),
-                Step::Record(record) => self.record(message, &record, &plan),
-            }
-            if self.buffer.len() >= CHUNK {
-                self.write_out()?;
-            }
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.write_out()?;
-        self.out.flush()
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
-        self.flush()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::bblog::Known;
     use crate::format::{Abi, Formats};
+    use crate::output::Sink;
     use crate::output::samples::{SEGMENT, Sample, context, dialect, feed, v9};
     use serde_json::{Value, json};
     use std::sync::Arc;
@@ -336,7 +358,7 @@ mod tests {
                 r#""reason":"error","local_addr":"192.0.2.1","local_port":80,"#,
                 r#""foreign_addr":"198.51.100.2","foreign_port":4000,"#,
                 r#""time":"1970-01-02T00:00:03.000045Z","uptime_us":3000045,"ticks":0,"sn":7,"#,
-                r#""stack_id":1,"stack":"freebsd","event_id":2,"event":"OUT","event_flags":7,"#,
+                r#""stack_id":1,"stack":"freebsd","stack_sureness":"named","event_id":2,"event":"OUT","event_flags":7,"#,
                 r#""errno":-1,"state":4,"state_name":"ESTABLISHED","starttime":0,"iss":0,"#,
                 r#""t_flags":5,"snd_una":0,"snd_max":0,"snd_cwnd":14480,"snd_nxt":0,"#,
                 r#""snd_recover":0,"snd_wnd":0,"snd_ssthresh":0,"srtt":0,"rttvar":0,"#,
@@ -345,7 +367,7 @@ mod tests {
                 r#""fbyte_out":0,"snd_scale":10,"rcv_scale":6,"rxbuf":{"acc":1,"ccc":2},"#,
                 r#""txbuf":{"acc":3,"ccc":4},"len":100,"tcp":{"src_port":80,"dst_port":4000,"#,
                 r#""seq":1000,"ack":2000,"flags":24,"window":500,"checksum":4660,"urgent":0,"#,
-                r#""options":"0101080a0000000100000002"}}"#,
+                r#""options":"0101080a0000000100000002"},"meaning":"segment sent, 100 bytes"}"#,
                 "\n"
             )
         );
@@ -393,9 +415,12 @@ mod tests {
         let mut sample = Sample::new(v9());
         let stackinfo = ("tlb_eventflags", 0x18);
         let large = ("tlb_stackinfo.delRate", u64::MAX);
-        sample.record(13, 0, &[stackinfo, large, ("tlb_stackinfo.flex8", 9)]);
+        // Two whose payload is known, and two of which only the view is.
+        sample.record(200, 0, &[stackinfo, large, ("tlb_stackinfo.flex8", 9)]);
         sample.record(60, 1, &[stackinfo, large]);
-        sample.record(62, 2, &[stackinfo, large]);
+        let counters = ("tlb_flex2", 1);
+        sample.record(62, 2, &[stackinfo, large, counters]);
+        sample.record(62, 3, &[stackinfo, large]);
         let objects = objects(&[sample]);
         assert_eq!(
             objects[0]["payload"]["delRate"],
@@ -406,7 +431,8 @@ mod tests {
             objects[1]["payload"]["length"],
             json!("18446744073709551615")
         );
-        let cells = objects[2]["payload"]["u64_flex"].as_array().map(Vec::len);
+        assert_eq!(objects[2]["payload"]["ack_sack"], json!("18446744073709551615"));
+        let cells = objects[3]["payload"]["u64_flex"].as_array().map(Vec::len);
         assert_eq!(cells, Some(13));
         assert_eq!(
             objects[0]["verbose"],

@@ -13,8 +13,11 @@ pub mod files;
 pub mod json;
 pub mod json_text;
 pub mod pcapng;
+pub mod rows;
+pub mod runs;
 #[cfg(test)]
 mod samples;
+pub mod segment;
 pub mod show;
 pub mod steps;
 pub mod stream;

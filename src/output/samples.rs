@@ -16,6 +16,9 @@ pub fn context() -> Context {
         stacks: StackNames::new(&[(1, "freebsd".to_owned())]),
         verbosity: 0,
         color: false,
+        show_pointers: false,
+        relative_seq: false,
+        time: Default::default(),
     }
 }
 

@@ -1,86 +1,166 @@
 //! Records as text for reading: one line each, under a line for the message.
 
 mod detail;
+mod track;
 
-use super::Sink;
 use super::clock::{Clock, time_of_day, wall_clock};
-use super::context::Context;
-use super::fields::{Plan, Plans};
-use super::steps::{Step, Steps};
+use super::context::{Context, TimeForm};
+use super::rows::{Row, RowSink, Rows};
+use super::runs::Runs;
+use super::segment;
 use super::words::{self, number, quoted, untrusted};
 use crate::bblog::{Message, Record};
-use crate::format::EventId;
+use crate::format::{Class, EventId};
+use crate::meaning::{Meanings, StackOf, Sureness};
 use crate::select::Picked;
-use std::io::{self, Write};
-
-/// Bytes that are gathered before they are written.
-const CHUNK: usize = 64 * 1024;
+use std::io::Write;
+use track::Track;
 
 /// Where the columns of a line end; the text behind them has any length.
 const TIME: usize = 15;
-const SERIAL: usize = 8;
-const EVENT: usize = 14;
-const STATE: usize = 12;
-const AMOUNTS: [(&str, usize); 3] = [("cwnd", 11), ("window", 9), ("unacked", 9)];
+const CONNECTION: usize = 5;
+const SERIAL: usize = 9;
+const EVENT: usize = 16;
 
-const CYAN: &[u8] = b"\x1b[36m";
 const RED: &[u8] = b"\x1b[31m";
+const DIM: &[u8] = b"\x1b[2m";
 const RESET: &[u8] = b"\x1b[0m";
 
-/// Writes text: a line for each message, a heading, a line for each record.
+/// Writes text: a line for each message, and a line for each record.
 ///
-/// Verbosity 1 adds all fields of the record that are valid, verbosity 2 the
-/// 104 stack specific bytes as well.
-pub struct TextSink<W> {
-    context: Context,
-    plans: Plans,
-    clock: Clock,
-    steps: Steps,
-    buffer: Vec<u8>,
-    source: String,
-    /// The date that the heading of the message at hand gives.
-    heading: Heading,
-    /// Stack of the message's last shown record.
-    stack_id: Option<u8>,
-    out: W,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Heading {
-    /// Still to be written.
-    None,
-    Date([u8; 10]),
-    Uptime,
-}
+/// Verbosity 1 adds the payload by name, verbosity 2 all state fields and the
+/// stack specific bytes as they are.
+pub type TextSink<W> = RowSink<TextRows, W>;
 
 impl<W: Write> TextSink<W> {
     pub fn new(out: W, context: Context) -> TextSink<W> {
-        TextSink {
-            context,
-            plans: Plans::new(|name| format!(" {name}=").into_bytes()),
+        let rows = TextRows {
+            context: context.clone(),
             clock: Clock::default(),
-            steps: Steps::default(),
-            buffer: Vec::with_capacity(CHUNK + 8 * 1024),
-            source: String::new(),
-            heading: Heading::None,
+            runs: Runs::default(),
+            tracks: Vec::new(),
+            current: 0,
+            headed: false,
+            zero_us: None,
             stack_id: None,
-            out,
+            source: String::new(),
+        };
+        RowSink::of(rows, &context, out)
+    }
+}
+
+/// Lines.
+pub struct TextRows {
+    context: Context,
+    clock: Clock,
+    runs: Runs,
+    /// By number of the connection.
+    tracks: Vec<Track>,
+    /// Number of the connection at hand.
+    current: usize,
+    /// The columns have their heading.
+    headed: bool,
+    /// Where relative times of the input begin.
+    zero_us: Option<i64>,
+    /// Stack of the message's last shown record.
+    stack_id: Option<u8>,
+    source: String,
+}
+
+impl TextRows {
+    fn heading(&mut self, out: &mut Vec<u8>) {
+        let time: &[u8] = match self.context.time {
+            TimeForm::Relative => b"seconds",
+            TimeForm::Delta => b"since last",
+            TimeForm::Wall => b"UTC",
+            TimeForm::Uptime => b"uptime",
+        };
+        right(out, TIME, |out| out.extend_from_slice(time));
+        right(out, CONNECTION, |out| out.extend_from_slice(b"conn"));
+        right(out, SERIAL, |out| out.extend_from_slice(b"serial"));
+        out.extend_from_slice(b"    ");
+        let start = out.len();
+        out.extend_from_slice(b"event");
+        pad(out, start, EVENT);
+        out.extend_from_slice(b"what  {changed}\n");
+        self.headed = true;
+    }
+
+    fn time(&mut self, out: &mut Vec<u8>, row: &Row<'_>) {
+        let (message, record) = (row.message, &row.record);
+        let us = moment(message, record);
+        let zero_us = *self.zero_us.get_or_insert(us.unwrap_or(0));
+        let track = self.tracks.get_mut(self.current);
+        let before = track.and_then(|track| match us {
+            Some(us) => track.last_us.replace(us),
+            None => track.last_us,
+        });
+        let shown = match self.context.time {
+            TimeForm::Relative => us.map(|us| us.saturating_sub(zero_us)),
+            TimeForm::Delta => us.map(|us| us.saturating_sub(before.unwrap_or(us))),
+            TimeForm::Wall => {
+                let us = wall_clock(message, record);
+                match us.filter(|us| self.clock.date(*us).is_some()) {
+                    Some(us) => out.extend_from_slice(&time_of_day(us)),
+                    None => right(out, TIME, |out| out.push(b'?')),
+                }
+                return;
+            }
+            TimeForm::Uptime => us.map(|_| record.uptime_us()),
+        };
+        right(out, TIME, |out| match shown {
+            Some(us) => seconds(out, us),
+            None => out.push(b'?'),
+        });
+    }
+}
+
+impl Rows for TextRows {
+    fn label(name: &str) -> Vec<u8> {
+        format!(" {name}=").into_bytes()
+    }
+
+    fn source(&mut self, name: &str) {
+        name.clone_into(&mut self.source);
+        self.runs.source();
+        self.zero_us = None;
+    }
+
+    fn see(&mut self, message: &Message<'_>) {
+        self.runs.see(message);
+    }
+
+    fn piece(
+        &mut self,
+        out: &mut Vec<u8>,
+        message: &Message<'_>,
+        picked: &Picked,
+        meanings: &Meanings,
+    ) {
+        self.current = self.runs.number(message);
+        if self.tracks.len() <= self.current {
+            self.tracks.resize(self.current + 1, Track::default());
         }
-    }
-
-    pub fn into_inner(self) -> W {
-        self.out
-    }
-
-    fn message(&mut self, message: &Message<'_>, picked: &Picked) {
-        let out = &mut self.buffer;
+        if !picked.begins {
+            return;
+        }
+        let wanted = picked
+            .spans
+            .first()
+            .and_then(|span| message.records.get(span.records.clone()));
+        let first = wanted.and_then(|bytes| Record::new(bytes, message.dialect()));
+        if self.headed {
+            out.push(b'\n');
+        }
         if !self.source.is_empty() {
             untrusted(out, self.source.as_bytes());
             out.extend_from_slice(b": ");
         }
         out.extend_from_slice(b"message at byte ");
         number(out, message.offset);
-        out.extend_from_slice(b": ");
+        out.extend_from_slice(b": connection ");
+        number(out, self.current + 1);
+        out.extend_from_slice(b", ");
         words::endpoints(out, message);
         if message.known.names {
             match message.header.log_id() {
@@ -93,68 +173,26 @@ impl<W: Write> TextSink<W> {
             }
             name(out, ", reason", message.header.reason());
         }
-        if message.known.clock {
-            out.extend_from_slice(b", booted ");
-            if !self.clock.write(out, message.header.boot_us()) {
-                number(out, message.header.boot_us());
-                out.extend_from_slice(" µs after 1970".as_bytes());
-            }
-        } else {
+        let begins = first.and_then(|record| wall_clock(message, &record));
+        if let Some(us) = begins.filter(|us| self.clock.date(*us).is_some()) {
+            out.extend_from_slice(b", from ");
+            self.clock.write(out, us);
+        }
+        if !message.known.clock {
             out.extend_from_slice(b", boot time unknown");
         }
-        let wanted = picked
-            .spans
-            .first()
-            .and_then(|span| message.records.get(span.records.clone()));
-        let first = wanted.and_then(|bytes| Record::new(bytes, message.dialect()));
         if let Some(record) = first {
             out.extend_from_slice(b", ");
-            stack(out, &self.context, message, &record);
+            stack(out, record.stack_id(), meanings.stack_of(message, &record));
         }
         out.push(b'\n');
-        self.heading = Heading::None;
+        if !self.headed {
+            self.heading(out);
+        }
         self.stack_id = first.map(|record| record.stack_id());
     }
 
-    /// Writes the heading where the records at hand need another one.
-    fn head(&mut self, us: Option<i64>, known: bool) {
-        let heading = match us.and_then(|us| self.clock.date(us)) {
-            Some(date) => Heading::Date(date),
-            // One record without a time needs no heading of its own.
-            None if known && self.heading != Heading::None => return,
-            None => Heading::Uptime,
-        };
-        if heading == self.heading {
-            return;
-        }
-        let out = &mut self.buffer;
-        out.extend_from_slice(b"  ");
-        let start = out.len();
-        match heading {
-            Heading::Date(date) => {
-                out.extend_from_slice(&date);
-                out.extend_from_slice(b" UTC");
-            }
-            Heading::Uptime | Heading::None => out.extend_from_slice(b"uptime"),
-        }
-        pad(out, start, TIME);
-        right(out, SERIAL, |out| out.extend_from_slice(b"serial"));
-        out.extend_from_slice(b"    ");
-        let start = out.len();
-        out.extend_from_slice(b"event");
-        pad(out, start, EVENT);
-        let start = out.len();
-        out.extend_from_slice(b" state");
-        pad(out, start, STATE + 1);
-        for (title, width) in AMOUNTS {
-            right(out, width, |out| out.extend_from_slice(title.as_bytes()));
-        }
-        out.extend_from_slice(b"  what\n");
-        self.heading = heading;
-    }
-
-    fn skipped(&mut self, first: u32, count: u32) {
-        let out = &mut self.buffer;
+    fn missing(&mut self, out: &mut Vec<u8>, first: u32, count: u32) {
         style(out, self.context.color, RED);
         let last = first.wrapping_add(count).wrapping_sub(1);
         // Writing to a vector does not fail.
@@ -169,21 +207,16 @@ impl<W: Write> TextSink<W> {
         out.push(b'\n');
     }
 
-    fn record(&mut self, message: &Message<'_>, record: &Record<'_>, plan: &Plan) {
-        let us = wall_clock(message, record);
-        self.head(us, message.known.clock);
-        let out = &mut self.buffer;
-        let id = record.stack_id();
+    fn record(&mut self, out: &mut Vec<u8>, row: &Row<'_>) {
+        let (record, explained) = (&row.record, &row.explained);
+        let (color, id) = (self.context.color, record.stack_id());
         if self.stack_id.replace(id).is_some_and(|before| before != id) {
             out.extend_from_slice(b"  -- ");
-            stack(out, &self.context, message, record);
+            stack(out, id, row.stack);
             out.extend_from_slice(b" from here on\n");
         }
-        out.extend_from_slice(b"  ");
-        match us {
-            Some(us) => out.extend_from_slice(&time_of_day(us)),
-            None => right(out, TIME, |out| uptime(out, message, record)),
-        }
+        self.time(out, row);
+        right(out, CONNECTION, |out| number(out, self.current + 1));
         right(out, SERIAL, |out| number(out, record.sn()));
         let event = record.event();
         out.extend_from_slice(match event {
@@ -191,66 +224,61 @@ impl<W: Write> TextSink<W> {
             EventId::IN => b" <- ",
             _ => b"    ",
         });
+        let paint = paint(event, explained.class(), record.is_retransmission());
+        style(out, color, paint);
         let start = out.len();
-        out.extend_from_slice(plan.event_name(event).as_bytes());
-        if self.context.color {
-            out.splice(start..start, CYAN.iter().copied());
-            out.extend_from_slice(RESET);
-        }
-        let unseen = if self.context.color {
-            CYAN.len() + RESET.len()
-        } else {
-            0
-        };
-        pad(out, start, EVENT + unseen);
+        out.extend_from_slice(explained.event_name().as_bytes());
+        pad(out, start, EVENT - 1);
         out.push(b' ');
-        let start = out.len();
-        words::state(out, record.state(), self.context.formats, plan.release);
-        pad(out, start, STATE);
-        let unacked = record.snd_max().wrapping_sub(record.snd_una());
-        let amounts = [record.snd_cwnd(), record.snd_wnd(), unacked];
-        for ((_, width), amount) in AMOUNTS.into_iter().zip(amounts) {
-            right(out, width, |out| number(out, amount));
-        }
-        out.extend_from_slice(b"  ");
-        self.what(record, plan);
-        self.buffer.push(b'\n');
-        if self.context.verbosity > 0 {
-            detail::fields(&mut self.buffer, record, plan, &self.context);
-        }
-    }
-
-    fn what(&mut self, record: &Record<'_>, plan: &Plan) {
-        let out = &mut self.buffer;
-        if record.tcp().is_some() {
-            words::segment(out, record);
+        let mut none = Track::default();
+        let track = self.tracks.get_mut(self.current).unwrap_or(&mut none);
+        let absolute = track.base(record);
+        let base = if self.context.relative_seq {
+            absolute
         } else {
-            match self
-                .context
-                .formats
-                .events
-                .get(record.event(), plan.release)
-            {
-                Some(event) => out.extend_from_slice(event.says.as_bytes()),
-                None => out.extend_from_slice(b"event of unknown meaning"),
-            }
-            let len = record.payload_len();
-            if len > 0 {
-                out.extend_from_slice(b", len ");
-                number(out, len);
-            }
+            Default::default()
+        };
+        if record.tcp().is_some() {
+            segment::write(out, record, base);
+            words::segment_says(out, b"; ", record, explained, base);
+        } else {
+            explained.says(out, base);
         }
-        let errno = record.errno();
-        if errno > 0 {
-            out.extend_from_slice(b", errno ");
-            number(out, errno);
+        words::errno(out, record);
+        style(out, color, RESET);
+        style(out, color, DIM);
+        let release = explained.release();
+        let srtt_us = row.evidence.srtt_us(record, explained.stack(), release);
+        track.changes(out, record, srtt_us, self.context.formats, release);
+        style(out, color, RESET);
+        out.push(b'\n');
+        if self.context.verbosity > 0 {
+            detail::fields(out, row, &self.context, base);
         }
     }
+}
 
-    fn write_out(&mut self) -> io::Result<()> {
-        self.out.write_all(&self.buffer)?;
-        self.buffer.clear();
-        Ok(())
+/// When a record was written: by the wall clock, else since boot.
+fn moment(message: &Message<'_>, record: &Record<'_>) -> Option<i64> {
+    let is_time = (0..1_000_000).contains(&record.tv_usec());
+    match message.known.clock {
+        true => wall_clock(message, record),
+        false => is_time.then(|| record.uptime_us()),
+    }
+}
+
+/// The color of a line.
+fn paint(event: EventId, class: Option<Class>, is_retransmission: bool) -> &'static [u8] {
+    match class {
+        _ if is_retransmission => RED,
+        Some(Class::Loss) => RED,
+        Some(Class::Timer) => b"\x1b[33m",
+        Some(Class::Ack) => b"\x1b[32m",
+        Some(Class::Pacing) => b"\x1b[36m",
+        Some(Class::Rtt) => b"\x1b[34m",
+        Some(Class::State) => b"\x1b[35m",
+        None if event == EventId::IN => b"\x1b[32m",
+        Some(Class::Send | Class::App) | None => b"\x1b[1m",
     }
 }
 
@@ -267,31 +295,34 @@ fn name(out: &mut Vec<u8>, label: &str, text: &[u8]) {
     quoted(out, text);
 }
 
-/// Appends `stack NAME (ID)`, or `stack ID`.
-fn stack(out: &mut Vec<u8>, context: &Context, message: &Message<'_>, record: &Record<'_>) {
+/// Appends `stack NAME (ID)`, and how sure that is, or `stack ID`.
+fn stack(out: &mut Vec<u8>, id: u8, stack: Option<StackOf<'_>>) {
     out.extend_from_slice(b"stack ");
-    match context.stacks.of(message, record) {
-        Some(name) => {
-            untrusted(out, name.as_bytes());
+    match stack {
+        Some(stack) => {
+            untrusted(out, stack.name.as_bytes());
             out.extend_from_slice(b" (");
-            number(out, record.stack_id());
-            out.push(b')');
+            number(out, id);
+            out.extend_from_slice(match stack.sureness {
+                Sureness::Named => b")".as_slice(),
+                Sureness::Likely => b", likely by its records)",
+                Sureness::Guess => b", a guess by its records)",
+            });
         }
-        None => number(out, record.stack_id()),
+        None => number(out, id),
     }
 }
 
-/// Appends the uptime in seconds, or `?` where the time is garbage or a wall
-/// clock is what the other lines show.
-fn uptime(out: &mut Vec<u8>, message: &Message<'_>, record: &Record<'_>) {
-    let us = record.uptime_us();
-    if message.known.clock || us < 0 || !(0..1_000_000).contains(&record.tv_usec()) {
-        out.push(b'?');
-    } else {
-        number(out, us / 1_000_000);
-        let [.., a, b, c, d, e, f] = time_of_day(us);
-        out.extend_from_slice(&[b'.', a, b, c, d, e, f]);
+/// Appends microseconds as seconds.
+fn seconds(out: &mut Vec<u8>, us: i64) {
+    if us < 0 {
+        out.push(b'-');
     }
+    let us = us.unsigned_abs();
+    number(out, us / 1_000_000);
+    // Less than a day, so it fits.
+    let [.., a, b, c, d, e, f] = time_of_day((us % 1_000_000) as i64);
+    out.extend_from_slice(&[b'.', a, b, c, d, e, f]);
 }
 
 /// Fills with spaces up to `width` bytes from `start`.
@@ -313,54 +344,13 @@ fn right(out: &mut Vec<u8>, width: usize, write: impl FnOnce(&mut Vec<u8>)) {
     out.drain(start..start + surplus);
 }
 
-impl<W: Write> Sink for TextSink<W> {
-    fn source(&mut self, name: &str) {
-        name.clone_into(&mut self.source);
-    }
-
-    fn piece(&mut self, message: &Message<'_>, picked: &Picked) -> io::Result<()> {
-        let steps = self.steps.of(message, picked);
-        if picked.is_empty() {
-            return Ok(());
-        }
-        let plan = self.plans.of(message.dialect(), &self.context);
-        if picked.begins {
-            self.message(message, picked);
-        }
-        for step in steps {
-            match step {
-                Step::Missing { first, count } => self.skipped(first, count),
-                Step::Record(record) => self.record(message, &record, &plan),
-            }
-            if self.buffer.len() >= CHUNK {
-                self.write_out()?;
-            }
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.write_out()?;
-        self.out.flush()
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
-        self.flush()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::bblog::Known;
     use crate::output::samples::{SEGMENT, Sample, context, feed, v9};
 
-    fn text(verbosity: u8, color: bool, samples: &[Sample]) -> String {
-        let context = Context {
-            verbosity,
-            color,
-            ..context()
-        };
+    fn text(context: Context, samples: &[Sample]) -> String {
         let mut sink = TextSink::new(Vec::new(), context);
         feed(&mut sink, samples);
         String::from_utf8(sink.into_inner()).expect("UTF-8")
@@ -375,6 +365,7 @@ mod tests {
             ("tlb_state", 4),
             ("tlb_snd_cwnd", 14480),
             ("tlb_snd_max", 1448),
+            ("tlb_srtt", 32000),
             ("tlb_len", 100),
         ];
         sample.record(2, 7, &fields).segment(SEGMENT);
@@ -384,22 +375,71 @@ mod tests {
     #[test]
     fn lines_for_message_records_and_changes() {
         let mut sample = sample();
-        let late = ("tlb_tv.tv_sec", 86_400);
-        sample.record(13, 10, &[("tlb_stackid", 3), ("tlb_errno", 55), late]);
-        sample.record(1, 11, &[("tlb_tv.tv_usec", 1_000_000), ("tlb_stackid", 3)]);
+        let late = ("tlb_tv.tv_sec", 1);
+        let grown = ("tlb_snd_cwnd", 20000);
+        sample.record(
+            13,
+            10,
+            &[("tlb_stackid", 3), ("tlb_errno", 55), late, grown],
+        );
+        sample.record(1, 11, &[("tlb_tv.tv_usec", 1_000_000), grown]);
         assert_eq!(
-            text(0, false, &[sample]),
+            text(context(), &[sample]),
             "\
-message at byte 0: 192.0.2.1:80 <-> 198.51.100.2:4000, log ID \"x\\x1b[2J\", reason \"error\", booted 1970-01-02T00:00:00.000000Z, stack freebsd (1)
-  1970-01-02 UTC   serial    event          state              cwnd   window  unacked  what
-  00:00:00.000045       7 -> OUT            ESTABLISHED       14480        0     1448  [P.] seq 1000:1100 ack 2000 win 500 len 100
+message at byte 0: connection 1, 192.0.2.1:80 <-> 198.51.100.2:4000, log ID \"x\\x1b[2J\", reason \"error\", from 1970-01-02T00:00:00.000045Z, stack freebsd (1)
+        seconds conn   serial    event           what  {changed}
+       0.000000    1        7 -> OUT             Flags [P.], seq 1000:1100, ack 2000, win 500, options [nop,nop,TS val 1 ecr 2], length 100; retransmission  {ESTABLISHED, cwnd 14480, ssthresh 0, flight 1448, srtt 1 s}
   -- 2 records are missing here: serial 8 to 9
-  1970-01-03 UTC   serial    event          state              cwnd   window  unacked  what
   -- stack 3 from here on
-  00:00:00.000000      10    TIMERSTAR      CLOSED                0        0        0  timer or pacer started, errno 55
-                ?      11 <- IN             CLOSED                0        0        0  segment received
+       0.999955    1       10    TIMERSTAR       timer or pacer started, errno 55  {ESTABLISHED -> CLOSED, cwnd 14480 -> 20000, flight 0}
+  -- stack freebsd (1) from here on
+              ?    1       11 <- IN              segment received
 "
         );
+    }
+
+    #[test]
+    fn times_as_wished() {
+        let mut two = sample();
+        let fields = [("tlb_tv.tv_sec", 1), ("tlb_tv.tv_usec", 50)];
+        two.record(31, 8, &fields).record(31, 9, &fields);
+        let begins = |time| {
+            let text = text(Context { time, ..context() }, std::slice::from_ref(&two));
+            let lines = text
+                .lines()
+                .skip(2)
+                .map(|line| line[..TIME].trim().to_owned());
+            lines.collect::<Vec<_>>()
+        };
+        assert_eq!(
+            begins(TimeForm::Relative),
+            ["0.000000", "1.000005", "1.000005"]
+        );
+        assert_eq!(
+            begins(TimeForm::Delta),
+            ["0.000000", "1.000005", "0.000000"]
+        );
+        assert_eq!(
+            begins(TimeForm::Uptime),
+            ["0.000045", "1.000050", "1.000050"]
+        );
+        let wall = ["00:00:00.000045", "00:00:01.000050", "00:00:01.000050"];
+        assert_eq!(begins(TimeForm::Wall), wall);
+    }
+
+    #[test]
+    fn relative_sequence_numbers() {
+        let mut sample = sample();
+        let fields = [("tlb_eventflags", 4), ("tlb_iss", 1999), ("tlb_len", 1)];
+        sample.record(1, 8, &fields).segment(SEGMENT);
+        let context = Context {
+            relative_seq: true,
+            ..context()
+        };
+        let text = text(context, &[sample]);
+        // Only the second record tells the initial sequence number.
+        assert!(text.contains("seq 1000:1100, ack 2000, win 500"), "{text}");
+        assert!(text.contains("seq 1000:1001, ack 1, win 500"), "{text}");
     }
 
     #[test]
@@ -411,45 +451,67 @@ message at byte 0: 192.0.2.1:80 <-> 198.51.100.2:4000, log ID \"x\\x1b[2J\", rea
             clock: false,
             names: false,
         };
-        let text = text(0, false, &[sample]);
+        let context = Context {
+            time: TimeForm::Uptime,
+            ..context()
+        };
+        let text = text(context, &[sample]);
         let lines: Vec<&str> = text.lines().collect();
-        assert!(lines[0].ends_with(": ?:80 <-> ?:4000, boot time unknown, stack freebsd (1)"));
-        assert!(lines[1].starts_with("  uptime           serial"));
-        assert!(lines[2].starts_with("         0.000045       7 -> OUT "));
+        assert!(lines[0].ends_with(", ?:80 <-> ?:4000, boot time unknown, stack freebsd (1)"));
+        assert!(lines[1].starts_with("         uptime conn   serial"));
+        assert!(lines[2].starts_with("       0.000045    1        7 -> OUT "));
+    }
+
+    fn verbose(verbosity: u8, flags: u64) -> String {
+        let mut with_info = sample();
+        let fields = [
+            ("tlb_eventflags", flags),
+            ("tlb_flags", 5),
+            ("tlb_stackinfo.delRate", 0xffff_fe00_1234_5678),
+        ];
+        with_info.record(200, 8, &fields);
+        let context = Context {
+            verbosity,
+            ..context()
+        };
+        text(context, &[with_info])
     }
 
     #[test]
     fn more_on_request_and_only_what_is_valid() {
-        let mut with_info = sample();
-        with_info.record(13, 8, &[("tlb_eventflags", 0x18), ("tlb_flags", 5)]);
-        let more = text(1, false, &[with_info]);
+        let more = verbose(1, 0x18);
         assert!(
-            more.contains("      record: event_flags=0x4(HDR) errno=0 ticks=0 len=100 state=4")
+            more.contains("\n      payload: cur_del_rate=11936128518282651045 delRate=masked ")
         );
-        assert!(more.contains(" t_flags=0x5(ACKNOW|NODELAY) "));
-        assert!(more.contains("\n      TCP header: src_port=80 dst_port=4000 checksum=0x1234 "));
         assert!(more.contains("\n      logged by tcp_output for caller\\xff line 77\n"));
-        assert_eq!(more.matches("payload:").count(), 1);
-        assert!(!more.contains("rxbuf") && !more.contains("payload bytes"));
-        let mut with_info = sample();
-        with_info.record(13, 8, &[("tlb_eventflags", 0x10)]);
-        let most = text(2, false, &[with_info]);
-        assert!(most.contains(&format!("\n      payload bytes: {}\n", "a5".repeat(104))));
+        assert!(!more.contains("record:") && !more.contains("payload bytes"));
+        let most = verbose(2, 0x10);
+        assert!(
+            most.contains("      record: event_flags=0x4(HDR) errno=0 ticks=0 len=100 state=4")
+        );
+        assert!(most.contains(" t_flags=0x5(ACKNOW|NODELAY) "));
+        assert!(most.contains("\n      TCP header: src_port=80 dst_port=4000 checksum=0x1234 "));
+        assert_eq!(most.matches("payload: ").count(), 1);
+        let bytes = format!("{}{}{}", "a5".repeat(8), "..".repeat(8), "a5".repeat(88));
+        assert!(
+            most.contains(&format!("\n      payload bytes: {bytes}\n")),
+            "{most}"
+        );
+        let none = verbose(2, 0);
+        assert!(!none.contains("rxbuf") && !none.contains("payload"));
     }
 
     #[test]
     fn color_changes_nothing_else() {
         let mut gap = sample();
         gap.record(13, 10, &[]);
-        let colored = text(0, true, &[gap]);
-        let mut gap = sample();
-        gap.record(13, 10, &[]);
-        let mut plain = colored.clone();
-        for code in [CYAN, RED, RESET] {
+        let color = |color| text(Context { color, ..context() }, std::slice::from_ref(&gap));
+        let (colored, mut plain) = (color(true), color(true));
+        for code in [RED, DIM, RESET, b"\x1b[33m"] {
             let code = std::str::from_utf8(code).expect("ASCII");
             assert!(colored.contains(code));
             plain = plain.replace(code, "");
         }
-        assert_eq!(plain, text(0, false, &[gap]));
+        assert_eq!(plain, color(false));
     }
 }

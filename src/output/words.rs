@@ -2,17 +2,14 @@
 //! because comments are written for millions of records.
 
 use super::escape::{Escaped, Quoted};
-use crate::bblog::tcp::{ACK, FIN, RST, SYN, flag_letters};
+use crate::bblog::tcp::{ACK, FIN, RST, SYN};
 use crate::bblog::{Message, Record};
-use crate::format::{EventId, Formats, Release};
+use crate::format::{EventId, Formats, Release, Unit};
+use crate::meaning::{Explained, SequenceBase, units};
 use std::io::Write;
 use std::net::SocketAddr;
 
-/// Appends a number.
-#[inline]
-pub fn number(out: &mut Vec<u8>, n: impl itoa::Integer) {
-    out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
-}
+pub use crate::meaning::units::number;
 
 /// Appends text that came from an untrusted program.
 pub fn untrusted(out: &mut Vec<u8>, text: &[u8]) {
@@ -44,64 +41,72 @@ fn end(out: &mut Vec<u8>, addr: SocketAddr, message: &Message<'_>) {
 }
 
 /// Appends what the record says happened, in a few words.
-#[inline]
-pub fn what_happened(out: &mut Vec<u8>, record: &Record<'_>, formats: &Formats, release: Release) {
-    match record.tcp() {
-        Some(tcp) => {
-            let event = record.event();
-            out.extend_from_slice(match event {
-                EventId::IN => b"segment received",
-                EventId::OUT => b"segment sent".as_slice(),
-                _ => b"segment logged",
-            });
-            let flags = tcp.flags();
-            for (bit, name) in [(SYN, b", SYN"), (FIN, b", FIN"), (RST, b", RST")] {
-                if flags & bit != 0 {
-                    out.extend_from_slice(name);
-                }
-            }
-            let len = record.payload_len();
-            if len > 0 {
-                out.extend_from_slice(b", ");
-                number(out, len);
-                out.extend_from_slice(b" bytes");
-            } else if flags & (SYN | FIN | RST) == 0 {
-                out.extend_from_slice(if flags & ACK != 0 {
-                    b", pure ACK".as_slice()
-                } else {
-                    b", no data".as_slice()
-                });
-            }
-            if event != EventId::IN && event != EventId::OUT {
-                out.extend_from_slice(b" (");
-                event_name(out, event, formats, release);
-                out.push(b')');
-            }
+pub fn what_happened(
+    out: &mut Vec<u8>,
+    record: &Record<'_>,
+    explained: &Explained<'_, '_>,
+    base: SequenceBase,
+) {
+    let Some(tcp) = record.tcp() else {
+        explained.says(out, base);
+        errno(out, record);
+        return;
+    };
+    out.extend_from_slice(match record.event() {
+        EventId::IN => b"segment received",
+        EventId::OUT => b"segment sent".as_slice(),
+        _ => b"segment logged",
+    });
+    let flags = tcp.flags();
+    for (bit, name) in [(SYN, b", SYN"), (FIN, b", FIN"), (RST, b", RST")] {
+        if flags & bit != 0 {
+            out.extend_from_slice(name);
         }
-        None => {
-            let event = record.event();
-            match formats.events.get(event, release) {
-                Some(known) => {
-                    out.extend_from_slice(known.says.as_bytes());
-                    out.extend_from_slice(b" (");
-                    out.extend_from_slice(known.name.as_bytes());
-                    out.push(b')');
-                }
-                None => {
-                    out.extend_from_slice(b"event ");
-                    number(out, event.0);
-                }
-            }
-        }
+    }
+    let len = record.payload_len();
+    if len > 0 {
+        out.extend_from_slice(b", ");
+        units::amount(out, &Unit::Bytes, u64::from(len));
+    } else if flags & (SYN | FIN | RST) == 0 {
+        out.extend_from_slice(if flags & ACK != 0 {
+            b", pure ACK".as_slice()
+        } else {
+            b", no data".as_slice()
+        });
+    }
+    segment_says(out, b", ", record, explained, base);
+    errno(out, record);
+}
+
+/// Appends what is said of a segment besides its header, after `before`.
+pub fn segment_says(
+    out: &mut Vec<u8>,
+    before: &[u8],
+    record: &Record<'_>,
+    explained: &Explained<'_, '_>,
+    base: SequenceBase,
+) {
+    let start = out.len();
+    out.extend_from_slice(before);
+    let text = out.len();
+    match record.event() {
+        EventId::IN | EventId::OUT if !explained.is_known() => {}
+        _ => explained.says(out, base),
+    }
+    if out.len() == text && record.is_retransmission() {
+        out.extend_from_slice(b"retransmission");
+    }
+    if out.len() == text {
+        out.truncate(start);
     }
 }
 
-/// Appends the event's name, or its number.
-#[inline]
-pub fn event_name(out: &mut Vec<u8>, event: EventId, formats: &Formats, release: Release) {
-    match formats.events.get(event, release) {
-        Some(known) => out.extend_from_slice(known.name.as_bytes()),
-        None => number(out, event.0),
+/// Appends an error, unless it is unknown or none.
+pub fn errno(out: &mut Vec<u8>, record: &Record<'_>) {
+    let errno = record.errno();
+    if errno > 0 {
+        out.extend_from_slice(b", errno ");
+        number(out, errno);
     }
 }
 
@@ -127,30 +132,6 @@ pub fn state(out: &mut Vec<u8>, state: i32, formats: &Formats, release: Release)
             number(out, state);
         }
     }
-}
-
-/// Appends flags, sequence and acknowledgement as tcpdump writes them.
-pub fn segment(out: &mut Vec<u8>, record: &Record<'_>) {
-    let Some(tcp) = record.tcp() else { return };
-    let mut letters = String::new();
-    flag_letters(tcp.flags(), &mut letters);
-    let (seq, len) = (tcp.seq(), record.payload_len());
-    out.push(b'[');
-    out.extend_from_slice(letters.as_bytes());
-    out.extend_from_slice(b"] seq ");
-    number(out, seq);
-    if len > 0 {
-        out.push(b':');
-        number(out, seq.wrapping_add(len));
-    }
-    if tcp.flags() & ACK != 0 {
-        out.extend_from_slice(b" ack ");
-        number(out, tcp.ack());
-    }
-    out.extend_from_slice(b" win ");
-    number(out, tcp.window());
-    out.extend_from_slice(b" len ");
-    number(out, len);
 }
 
 /// Appends bytes as hexadecimal digits.

@@ -2,46 +2,44 @@
 
 use super::quoted;
 use crate::format::Formats;
-use crate::output::context::Context;
-use crate::output::fields::{Cell, Plan, Plans};
+use crate::output::fields::{FieldSets, Fields};
 use std::io::Write;
 
 /// Columns whose values a message gives.
 const MESSAGE: &str =
     "source,log_id,tag,reason,local_addr,local_port,foreign_addr,foreign_port,zone";
 /// Columns of each record, up to the state.
-const HEAD: &str = "time,uptime_us,ticks,sn,stack_id,stack,event_id,event,event_flags,errno";
+const HEAD: &str =
+    "time,uptime_us,ticks,sn,stack_id,stack,stack_sureness,event_id,event,event_flags,errno";
 /// Columns of the parts that flags govern.
 const PARTS: &str = "rxbuf_acc,rxbuf_ccc,txbuf_acc,txbuf_ccc,len,tcp_src_port,tcp_dst_port,tcp_seq,\
                      tcp_ack,tcp_flags,tcp_window,tcp_checksum,tcp_urgent,tcp_options,\
                      verbose_caller,verbose_function,verbose_line";
+/// Columns that say what the event means.
+const MEANING: &str = "payload,meaning";
+
 /// Names of the columns that layouts give.
 pub(super) struct Columns {
     pub state: Vec<String>,
-    pub payload: Vec<String>,
 }
 
-/// For each of [`Columns`], which cell of a plan stands there.
+/// For each column of the state, which field of a dialect stands there.
 pub(super) struct Places {
     pub state: Vec<Option<usize>>,
-    /// By view.
-    pub payload: Vec<Vec<Option<usize>>>,
 }
 
 impl Columns {
-    pub fn new(formats: &'static Formats, plans: &mut Plans, context: &Context) -> Columns {
-        let mut columns = Columns {
-            state: Vec::new(),
-            payload: Vec::new(),
-        };
+    pub fn new(formats: &'static Formats) -> Columns {
+        let mut columns = Columns { state: Vec::new() };
+        let mut sets = FieldSets::new(|_| Vec::new());
         // The canonical version gives the order; what only others have
         // follows.
         let all = formats.dialects.iter().map(AsRef::as_ref);
         for dialect in [Formats::canonical().as_ref()].into_iter().chain(all) {
-            let plan = plans.of(dialect, context);
-            add_new(&mut columns.state, &plan.state);
-            for view in &plan.views {
-                add_new(&mut columns.payload, view);
+            for cell in &sets.of(dialect).cells {
+                if !columns.state.contains(&cell.name) {
+                    columns.state.push(cell.name.clone());
+                }
             }
         }
         columns
@@ -57,12 +55,7 @@ impl Columns {
                 out.extend_from_slice(b",state_name");
             }
         }
-        let _ = write!(out, ",{PARTS}");
-        for name in &self.payload {
-            out.push(b',');
-            quoted(out, format!("payload_{name}").as_bytes());
-        }
-        out.extend_from_slice(b",count\n");
+        let _ = writeln!(out, ",{PARTS},{MEANING},count");
     }
 
     /// How many columns stand between the message's and `sn`, and between `sn`
@@ -70,31 +63,15 @@ impl Columns {
     pub fn around_sn(&self) -> (usize, usize) {
         let before = HEAD.split(',').take_while(|name| *name != "sn").count();
         let names = usize::from(self.state.iter().any(|name| name == "state"));
-        let fixed = HEAD.split(',').count() + PARTS.split(',').count();
-        let all = fixed + names + self.state.len() + self.payload.len();
+        let fixed = [HEAD, PARTS, MEANING].map(|names| names.split(',').count());
+        let all = fixed.iter().sum::<usize>() + names + self.state.len();
         (before, all - before - 1)
     }
 
-    pub fn places(&self, plan: &Plan) -> Places {
-        let place = |columns: &[String], cells: &[Cell]| {
-            let of = |name: &String| cells.iter().position(|cell| cell.name == *name);
-            columns.iter().map(of).collect()
-        };
+    pub fn places(&self, fields: &Fields) -> Places {
+        let of = |name: &String| fields.cells.iter().position(|cell| cell.name == *name);
         Places {
-            state: place(&self.state, &plan.state),
-            payload: plan
-                .views
-                .iter()
-                .map(|view| place(&self.payload, view))
-                .collect(),
-        }
-    }
-}
-
-fn add_new(columns: &mut Vec<String>, cells: &[Cell]) {
-    for cell in cells {
-        if !columns.contains(&cell.name) {
-            columns.push(cell.name.clone());
+            state: self.state.iter().map(of).collect(),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What the comment of each block says.
 
 use crate::bblog::{Message, Record};
-use crate::format::{Formats, Release};
+use crate::format::{EventId, Formats};
+use crate::meaning::{Explained, SequenceBase, StackOf, Sureness};
 use crate::output::words;
 use std::io::Write;
 
@@ -9,7 +10,7 @@ use std::io::Write;
 pub fn section(
     out: &mut Vec<u8>,
     message: &Message<'_>,
-    stack: Option<&str>,
+    stack: Option<StackOf<'_>>,
     stack_id: u8,
     continued: bool,
     skipped_between: u32,
@@ -44,9 +45,13 @@ pub fn section(
     }
     // Writing to a vector does not fail.
     let _ = write!(out, "; stack {stack_id}");
-    if let Some(name) = stack {
-        out.push(b' ');
-        words::untrusted(out, name.as_bytes());
+    if let Some(stack) = stack {
+        out.extend_from_slice(match stack.sureness {
+            Sureness::Named => b" ".as_slice(),
+            Sureness::Likely => b", likely ",
+            Sureness::Guess => b", perhaps ",
+        });
+        words::untrusted(out, stack.name.as_bytes());
     }
     if continued {
         out.extend_from_slice(b"; continues the message of the section before");
@@ -66,19 +71,19 @@ pub fn record(
     message: &Message<'_>,
     record: &Record<'_>,
     formats: &Formats,
-    release: Release,
+    explained: &Explained<'_, '_>,
     name_connection: bool,
 ) {
-    words::what_happened(out, record, formats, release);
+    words::what_happened(out, record, explained, SequenceBase::default());
+    if !matches!(record.event(), EventId::IN | EventId::OUT) {
+        out.extend_from_slice(b" (");
+        out.extend_from_slice(explained.event_name().as_bytes());
+        out.push(b')');
+    }
     out.extend_from_slice(b"; ");
-    words::sender_state(out, record, formats, release);
+    words::sender_state(out, record, formats, explained.release());
     out.extend_from_slice(b"; serial ");
     words::number(out, record.sn());
-    let errno = record.errno();
-    if errno > 0 {
-        out.extend_from_slice(b"; errno ");
-        words::number(out, errno);
-    }
     if let Some(verbose) = record.verbose() {
         out.extend_from_slice(b"; logged by ");
         words::untrusted(out, verbose.function);

@@ -1,7 +1,8 @@
 //! Pieces of messages become blocks.
 //!
-//! Encoding one piece needs nothing but the piece and what was picked of it,
-//! so pieces may be encoded in any order and by any thread.
+//! Encoding one piece needs nothing but the piece, what was picked of it, and
+//! the evidence that the pieces before gave, so pieces may be encoded in any
+//! order and by any thread.
 //!
 //! Beyond tcplog_dumper's form: comments, the verbose part (private option 3),
 //! the checksum that the record had (an option of ours), a mark on sections.
@@ -14,10 +15,11 @@ use crate::bblog::canonical::{Converter, HEADER_LEN, INFO_LEN};
 use crate::bblog::private::{self, Extra, Mark, PEN};
 use crate::bblog::{Endpoints, Known, Message, Record, TcpHeader};
 use crate::format::{Abi, Dialect, EventId, Formats, Order, Release};
-use crate::meaning::StackNames;
+use crate::meaning::{Evidence, Meanings, Plan, StackNames};
 use crate::output::words;
 use crate::select::Picked;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 /// How to write pcapng.
 #[derive(Clone, Debug)]
@@ -48,6 +50,8 @@ const APPLICATION: &str = concat!("tcplog ", env!("CARGO_PKG_VERSION"));
 pub struct Encoder {
     options: Options,
     formats: &'static Formats,
+    /// Only comments need them.
+    meanings: Option<Meanings>,
     /// By version, ABI and byte order.
     converters: Vec<((u32, Abi, Order), Converter)>,
     body: Vec<u8>,
@@ -58,15 +62,20 @@ pub struct Encoder {
 pub(super) struct Context {
     synthesis: Synthesis,
     boot_us: i64,
-    release: Release,
+    plan: Option<Arc<Plan>>,
     converter: usize,
 }
 
 impl Encoder {
     pub fn new(options: Options, formats: &'static Formats) -> Encoder {
+        let (release, stacks) = (options.release, options.stacks.clone());
+        let meanings = options
+            .comments
+            .then(|| Meanings::new(formats, release, stacks, |_| Vec::new()));
         Encoder {
             options,
             formats,
+            meanings,
             converters: Vec::new(),
             body: Vec::with_capacity(4096),
             comment: Vec::with_capacity(512),
@@ -77,8 +86,18 @@ impl Encoder {
         &self.options
     }
 
+    /// What is known from here on is this, learnt elsewhere.
+    pub fn set_evidence(&mut self, evidence: Evidence) {
+        if let Some(meanings) = &mut self.meanings {
+            meanings.set_evidence(evidence);
+        }
+    }
+
     /// Appends the blocks of one piece to `out`.
     pub fn piece(&mut self, message: &Message<'_>, picked: &Picked, out: &mut Vec<u8>) {
+        if let Some(meanings) = &mut self.meanings {
+            meanings.learn(message);
+        }
         if picked.is_empty() {
             return;
         }
@@ -166,10 +185,10 @@ impl Encoder {
         Context {
             synthesis: Synthesis::new(&shown_endpoints(message)),
             boot_us: message.header.boot_us(),
-            release: self
-                .options
-                .release
-                .unwrap_or_else(|| Release::newest_of_version(message.dialect().version)),
+            plan: self
+                .meanings
+                .as_mut()
+                .map(|meanings| meanings.plan(message.dialect())),
             converter: self.converter(message.dialect()),
         }
     }
@@ -196,9 +215,10 @@ impl Encoder {
         let id = first.map_or(0, |record| record.stack_id());
         let name = first.and_then(|record| self.options.stacks.of(message, record));
         self.comment.clear();
-        if self.options.comments {
+        if let Some(meanings) = &self.meanings {
             let between = if continued { 0 } else { picked.skipped_between };
-            comment::section(&mut self.comment, message, name, id, continued, between);
+            let stack = first.and_then(|record| meanings.stack_of(message, record));
+            comment::section(&mut self.comment, message, stack, id, continued, between);
         }
         let mark = Mark {
             continued,
@@ -332,14 +352,15 @@ impl Encoder {
             Some(tcp) => self.put_packet(record, tcp, context, merged),
             None => self.body.extend_from_slice(&EVENT_START),
         }
-        if self.options.comments {
+        if let (Some(meanings), Some(plan)) = (&self.meanings, &context.plan) {
             self.comment.clear();
+            let explained = meanings.explain(plan, message, record);
             comment::record(
                 &mut self.comment,
                 message,
                 record,
                 self.formats,
-                context.release,
+                &explained,
                 merged.is_some(),
             );
             private::put_standard(&mut self.body, block::OPT_COMMENT, &self.comment);

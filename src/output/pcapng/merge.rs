@@ -12,6 +12,7 @@ use super::encode::{Encoder, MergedInterface, MergedPlace, Options};
 use crate::bblog::canonical::HEADER_LEN;
 use crate::bblog::{Header, Known, Message, Record};
 use crate::format::{Dialect, EventId, Formats};
+use crate::meaning::Evidence;
 use crate::output::Sink;
 use crate::output::escape::Escaped;
 use crate::output::words;
@@ -31,6 +32,8 @@ pub struct MergeSink<W> {
     gathered: Vec<u8>,
     index: Vec<Entry>,
     messages: Vec<Stored>,
+    /// What the records of each source betray.
+    evidence: Vec<Evidence>,
     connections: Vec<Connection>,
     by_key: HashMap<ConnectionKey, u32>,
     dialects: Vec<Arc<Dialect>>,
@@ -65,6 +68,8 @@ struct Stored {
     dialect: usize,
     known: Known,
     stack_name: Option<Arc<str>>,
+    /// Of [`MergeSink::evidence`].
+    source: usize,
 }
 
 /// An interface: a connection, or some of the messages of one that has more
@@ -93,6 +98,7 @@ impl<W: Write> MergeSink<W> {
             gathered: Vec::with_capacity(2 * CHUNK),
             index: Vec::new(),
             messages: Vec::new(),
+            evidence: vec![Evidence::default()],
             connections: Vec::new(),
             by_key: HashMap::new(),
             dialects: Vec::new(),
@@ -128,6 +134,7 @@ impl<W: Write> MergeSink<W> {
             dialect,
             known: message.known,
             stack_name: message.stack_name.cloned(),
+            source: self.evidence.len() - 1,
         });
         let key = Picker::connection(message);
         let connections = &mut self.connections;
@@ -203,6 +210,7 @@ impl<W: Write> MergeSink<W> {
             return Ok(());
         };
         let boot_us = first.header.boot_us();
+        let mut source = None;
         self.write_section(first, &views, &mut buffer);
         for entry in std::mem::take(&mut self.index) {
             let Some(Some(message)) = views.get(entry.message as usize) else {
@@ -216,6 +224,14 @@ impl<W: Write> MergeSink<W> {
             if entry.skipped > 0 {
                 self.encoder
                     .merged_skipped(message, entry.skipped, &mut buffer);
+            }
+            let from = stored
+                .get(entry.message as usize)
+                .map(|stored| stored.source);
+            if source != from {
+                source = from;
+                let evidence = from.and_then(|from| self.evidence.get(from)).cloned();
+                self.encoder.set_evidence(evidence.unwrap_or_default());
             }
             let place = MergedPlace {
                 interface: entry.interface,
@@ -273,7 +289,14 @@ impl<W: Write> MergeSink<W> {
 }
 
 impl<W: Write> Sink for MergeSink<W> {
+    fn source(&mut self, _name: &str) {
+        self.evidence.push(Evidence::default());
+    }
+
     fn piece(&mut self, message: &Message<'_>, picked: &Picked) -> io::Result<()> {
+        if let Some(evidence) = self.evidence.last_mut() {
+            message.records().for_each(|record| evidence.learn(&record));
+        }
         if picked.begins {
             self.begin(message);
         }

@@ -1,11 +1,13 @@
 //! pcapng by several threads, in the same order and bytes as by one.
 //!
-//! A job is a batch with what was picked of it. Encoding a piece needs no
-//! other piece, so jobs are encoded by whoever is free; what comes out is put
-//! back into order before it is handed on.
+//! A job is a batch with what was picked of it. Of other pieces, encoding one
+//! needs no more than the evidence that they gave, so jobs are encoded by
+//! whoever is free; what comes out is put back into order before it is handed
+//! on.
 
 use super::encode::{Encoder, Options};
 use crate::format::Formats;
+use crate::meaning::Evidence;
 use crate::output::Job;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::VecDeque;
@@ -13,12 +15,17 @@ use std::thread::{JoinHandle, spawn};
 
 /// Encoding threads.
 pub struct Pool {
-    work: Option<Sender<(Done, Sender<Done>)>>,
+    work: Option<Sender<Work>>,
+    /// What all jobs so far have betrayed.
+    evidence: Evidence,
     threads: Vec<JoinHandle<()>>,
     /// Answers that are still to come, in order.
     pending: VecDeque<Receiver<Done>>,
     most: usize,
 }
+
+/// A job, what the jobs before it betrayed, and whom to answer.
+type Work = (Done, Evidence, Sender<Done>);
 
 /// An encoded job.
 pub struct Done {
@@ -30,13 +37,14 @@ pub struct Done {
 
 impl Pool {
     pub fn new(threads: usize, options: &Options, formats: &'static Formats) -> Pool {
-        let (work, jobs) = bounded::<(Done, Sender<Done>)>(threads);
+        let (work, jobs) = bounded::<Work>(threads);
         let threads: Vec<JoinHandle<()>> = (0..threads)
             .map(|_| {
                 let jobs = jobs.clone();
                 let mut encoder = Encoder::new(options.clone(), formats);
                 spawn(move || {
-                    for (mut work, answer) in jobs {
+                    for (mut work, evidence, answer) in jobs {
+                        encoder.set_evidence(evidence);
                         let Done { job, blocks } = &mut work;
                         for (message, picked) in job.batch.messages().zip(&job.picks) {
                             encoder.piece(&message, picked, blocks);
@@ -49,18 +57,30 @@ impl Pool {
             .collect();
         Pool {
             work: Some(work),
+            evidence: Evidence::default(),
             most: 2 * threads.len(),
             threads,
             pending: VecDeque::new(),
         }
     }
 
+    /// Another input begins.
+    pub fn source(&mut self) {
+        self.evidence = Evidence::default();
+    }
+
     /// Gives a job to the threads, which append its blocks to `blocks`.
     /// Returns the oldest job if many are under way.
     pub fn give(&mut self, job: Job, blocks: Vec<u8>) -> Option<Done> {
         let (answer, done) = bounded(1);
+        let evidence = self.evidence.clone();
+        for message in job.batch.messages() {
+            for record in message.records() {
+                self.evidence.learn(&record);
+            }
+        }
         if let Some(work) = &self.work {
-            let _ = work.send((Done { job, blocks }, answer));
+            let _ = work.send((Done { job, blocks }, evidence, answer));
             self.pending.push_back(done);
         }
         if self.pending.len() > self.most {

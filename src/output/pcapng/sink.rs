@@ -3,6 +3,7 @@
 use super::encode::{Encoder, Options};
 use crate::bblog::Message;
 use crate::format::Formats;
+use crate::meaning::Evidence;
 use crate::output::Sink;
 use crate::output::files::{PendingFile, safe_name};
 use crate::select::{Grouping, Picked, Picker, Split};
@@ -41,6 +42,10 @@ impl<W: Write> PcapngSink<W> {
 }
 
 impl<W: Write> Sink for PcapngSink<W> {
+    fn source(&mut self, _name: &str) {
+        self.encoder.set_evidence(Evidence::default());
+    }
+
     fn piece(&mut self, message: &Message<'_>, picked: &Picked) -> io::Result<()> {
         self.encoder.piece(message, picked, &mut self.buffer);
         if self.buffer.len() >= CHUNK {
@@ -190,8 +195,13 @@ fn stem(message: &Message<'_>, split: Split) -> String {
 }
 
 impl Sink for SplitSink {
+    fn source(&mut self, _name: &str) {
+        self.encoder.set_evidence(Evidence::default());
+    }
+
     fn piece(&mut self, message: &Message<'_>, picked: &Picked) -> io::Result<()> {
         if picked.is_empty() {
+            self.encoder.piece(message, picked, &mut Vec::new());
             return Ok(());
         }
         if picked.begins {

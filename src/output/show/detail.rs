@@ -1,18 +1,100 @@
-//! What `-v` adds below the line of a record.
+//! What `-v` and `-vv` add below the line of a record.
 
 use crate::bblog::Record;
-use crate::format::Order;
+use crate::format::{Order, Unit};
+use crate::meaning::{Number, SequenceBase, may_be_pointer, units};
 use crate::output::context::Context;
-use crate::output::fields::{Cell, Plan, Value};
+use crate::output::fields::{Cell, Value};
+use crate::output::rows::Row;
 use crate::output::words::{self, number, untrusted};
 use std::io::Write;
 
-/// All that the record holds and its line does not show.
-pub(super) fn fields(out: &mut Vec<u8>, record: &Record<'_>, plan: &Plan, context: &Context) {
+/// The payload by name and who logged; at `-vv` all else that the record holds.
+pub(super) fn fields(out: &mut Vec<u8>, row: &Row<'_>, context: &Context, base: SequenceBase) {
+    payload(out, row, context, base);
+    if context.verbosity > 1 {
+        state(out, row, context);
+        header(out, &row.record);
+        bytes(out, row, context);
+    }
+    if let Some(verbose) = row.record.verbose() {
+        out.extend_from_slice(b"      logged by ");
+        untrusted(out, verbose.function);
+        if !verbose.caller.is_empty() {
+            out.extend_from_slice(b" for ");
+            untrusted(out, verbose.caller);
+        }
+        out.extend_from_slice(b" line ");
+        number(out, verbose.line);
+        out.push(b'\n');
+    }
+}
+
+/// Named fields as they are, with what they mean in parentheses; then cells
+/// without a name, but for zeros.
+fn payload(out: &mut Vec<u8>, row: &Row<'_>, context: &Context, base: SequenceBase) {
+    let explained = &row.explained;
+    let start = out.len();
+    out.extend_from_slice(b"      payload:");
+    let empty = out.len();
+    let pointer = |out: &mut Vec<u8>, n: u64| {
+        if context.show_pointers {
+            units::hex(out, n);
+        } else {
+            out.extend_from_slice(b"masked");
+        }
+    };
+    for (field, value) in explained.fields() {
+        out.extend_from_slice(&field.label);
+        match (field.unit, value) {
+            (Unit::Pointer, value) => {
+                pointer(out, value.bits());
+                continue;
+            }
+            (Unit::Hex | Unit::Flags(_), value) => units::hex(out, value.bits()),
+            (_, Number::Unsigned(n)) => number(out, n),
+            (_, Number::Signed(n)) => number(out, n),
+        }
+        let meant = match field.unit {
+            Unit::Flags(_) => !value.is_zero(),
+            Unit::Code(_) => explained.code_name(field, value).is_some(),
+            Unit::Sequence => base.local.is_some(),
+            Unit::PeerSequence => base.peer.is_some(),
+            unit => !unit.symbol().is_empty() && value.bits() >= 1000,
+        };
+        if meant {
+            out.push(b'(');
+            explained.write(out, field, value, base);
+            out.push(b')');
+        }
+    }
+    for (cell, values) in explained.raw() {
+        for (at, n) in values.enumerate().filter(|(_, n)| *n != 0) {
+            if cell.is_array() {
+                let _ = write!(out, " {}[{at}]=", cell.name);
+            } else {
+                out.extend_from_slice(&cell.label);
+            }
+            if may_be_pointer(cell, n) {
+                pointer(out, n);
+            } else {
+                number(out, n);
+            }
+        }
+    }
+    if out.len() == empty {
+        out.truncate(start);
+    } else {
+        out.push(b'\n');
+    }
+}
+
+fn state(out: &mut Vec<u8>, row: &Row<'_>, context: &Context) {
+    let (record, release) = (&row.record, row.explained.release());
     let order = record.dialect().order;
     let bits = |out: &mut Vec<u8>, table: &str, value: u64| {
         if let Some(table) = context.formats.bits(table).filter(|_| value != 0) {
-            let _ = write!(out, "({})", table.names(value, plan.release));
+            let _ = write!(out, "({})", table.names(value, release));
         }
     };
     let flags = u64::from(record.event_flags());
@@ -29,7 +111,7 @@ pub(super) fn fields(out: &mut Vec<u8>, record: &Record<'_>, plan: &Plan, contex
         }
     }
     let _ = write!(out, " len={}", record.payload_len());
-    for field in &plan.state {
+    for field in &row.fields.cells {
         let value = field.value(record.bytes(), order);
         let names = context.formats.bits(&field.kernel_name);
         match (value, names) {
@@ -42,6 +124,9 @@ pub(super) fn fields(out: &mut Vec<u8>, record: &Record<'_>, plan: &Plan, contex
         }
     }
     out.push(b'\n');
+}
+
+fn header(out: &mut Vec<u8>, record: &Record<'_>) {
     if let Some(tcp) = record.tcp() {
         let _ = write!(
             out,
@@ -57,29 +142,22 @@ pub(super) fn fields(out: &mut Vec<u8>, record: &Record<'_>, plan: &Plan, contex
         }
         out.push(b'\n');
     }
-    if let Some(info) = record.stackinfo() {
-        out.extend_from_slice(b"      payload:");
-        for field in plan.payload(record.event()) {
-            cell(out, field, info.bytes(), order);
-        }
-        out.push(b'\n');
-        if context.verbosity > 1 {
-            out.extend_from_slice(b"      payload bytes: ");
-            words::hex(out, info.bytes());
-            out.push(b'\n');
+}
+
+/// The stack specific bytes; what may be a kernel address stands as dots.
+fn bytes(out: &mut Vec<u8>, row: &Row<'_>, context: &Context) {
+    let Some((bytes, masked)) = row.explained.bytes() else {
+        return;
+    };
+    out.extend_from_slice(b"      payload bytes: ");
+    for (byte, masked) in bytes.iter().zip(masked) {
+        if masked && !context.show_pointers {
+            out.extend_from_slice(b"..");
+        } else {
+            words::hex(out, &[*byte]);
         }
     }
-    if let Some(verbose) = record.verbose() {
-        out.extend_from_slice(b"      logged by ");
-        untrusted(out, verbose.function);
-        if !verbose.caller.is_empty() {
-            out.extend_from_slice(b" for ");
-            untrusted(out, verbose.caller);
-        }
-        out.extend_from_slice(b" line ");
-        number(out, verbose.line);
-        out.push(b'\n');
-    }
+    out.push(b'\n');
 }
 
 fn cell(out: &mut Vec<u8>, cell: &Cell, structure: &[u8], order: Order) {
