@@ -10,9 +10,9 @@ use std::io::{self, Cursor};
 use std::path::Path;
 use tcplog::format::Formats;
 use tcplog::input::{self, Batch, Bytes};
+use tcplog::meaning::StackNames;
 use tcplog::output::Sink;
 use tcplog::output::pcapng::{Options, PcapngSink};
-use tcplog::output::stacks::StackNames;
 use tcplog::select::{Picked, Picker, Select};
 
 fn main() {

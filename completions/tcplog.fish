@@ -116,6 +116,10 @@ complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l until -d 'Not aft
 complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l format -d 'Form of the output' -r -f -a "text\t''
 json\t''
 csv\t''"
+complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l time -d 'What a line of text begins with' -r -f -a "relative\t'Seconds since the first record shown of the input'
+delta\t'Seconds since the line before of the same connection'
+wall\t'Time of day, UTC'
+uptime\t'Seconds since the host booted'"
 complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l release -d 'Release that logged, where a number alone does not say what it means [12.0, 12, 13.0, 13, 14, 15, main]' -r
 complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l stack-name -d 'Name of a TCP stack id, as sysctl net.inet.tcp.function_info gives it' -r
 complete -c tcplog -n "__fish_tcplog_using_subcommand show" -s j -l jobs -d 'Threads to use; output is the same for any number [default: one per core]' -r
@@ -126,6 +130,8 @@ complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l color -d 'Use col
 always\t''
 never\t''"
 complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l formats -d 'Read format files from this directory; they add to or replace those of this build' -r -F
+complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l relative-seq -d 'Count sequence numbers of text from the initial ones'
+complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l show-pointers -d 'Show kernel addresses in payloads instead of masking them'
 complete -c tcplog -n "__fish_tcplog_using_subcommand show" -s q -l quiet -d 'Say nothing but errors'
 complete -c tcplog -n "__fish_tcplog_using_subcommand show" -s v -l verbose -d 'Say or show more; may be repeated'
 complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l strict -d 'Exit with status 2 if anything is damaged'
@@ -159,6 +165,8 @@ complete -c tcplog -n "__fish_tcplog_using_subcommand info" -l strict -d 'Exit w
 complete -c tcplog -n "__fish_tcplog_using_subcommand info" -s h -l help -d 'Print help'
 complete -c tcplog -n "__fish_tcplog_using_subcommand formats" -l format -d 'Form of the output' -r -f -a "text\t''
 json\t''"
+complete -c tcplog -n "__fish_tcplog_using_subcommand formats" -l release -d 'Release that logged, where a number alone does not say what it means [12.0, 12, 13.0, 13, 14, 15, main]' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand formats" -l stack-name -d 'Name of a TCP stack id, as sysctl net.inet.tcp.function_info gives it' -r
 complete -c tcplog -n "__fish_tcplog_using_subcommand formats" -s j -l jobs -d 'Threads to use; output is the same for any number [default: one per core]' -r
 complete -c tcplog -n "__fish_tcplog_using_subcommand formats" -l progress -d 'Show progress on standard error' -r -f -a "auto\t''
 always\t''
@@ -167,6 +175,7 @@ complete -c tcplog -n "__fish_tcplog_using_subcommand formats" -l color -d 'Use 
 always\t''
 never\t''"
 complete -c tcplog -n "__fish_tcplog_using_subcommand formats" -l formats -d 'Read format files from this directory; they add to or replace those of this build' -r -F
+complete -c tcplog -n "__fish_tcplog_using_subcommand formats" -l wireshark -d 'Print a plugin for Wireshark that names what is in the stack specific bytes'
 complete -c tcplog -n "__fish_tcplog_using_subcommand formats" -s q -l quiet -d 'Say nothing but errors'
 complete -c tcplog -n "__fish_tcplog_using_subcommand formats" -s v -l verbose -d 'Say or show more; may be repeated'
 complete -c tcplog -n "__fish_tcplog_using_subcommand formats" -l strict -d 'Exit with status 2 if anything is damaged'

@@ -284,7 +284,7 @@ _tcplog2pcapng() {
             return 0
             ;;
         tcplog2pcapng__subcmd__formats)
-            opts="-j -q -v -h --format --jobs --quiet --verbose --progress --color --strict --formats --help"
+            opts="-j -q -v -h --format --wireshark --release --stack-name --jobs --quiet --verbose --progress --color --strict --formats --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -292,6 +292,14 @@ _tcplog2pcapng() {
             case "${prev}" in
                 --format)
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --release)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --stack-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --jobs)
@@ -412,7 +420,7 @@ _tcplog2pcapng() {
             return 0
             ;;
         tcplog2pcapng__subcmd__show)
-            opts="-j -q -v -h --input-format --id --tag --reason --host --port --event --stack --sn --since --until --format --release --stack-name --jobs --quiet --verbose --progress --color --strict --formats --help"
+            opts="-j -q -v -h --input-format --id --tag --reason --host --port --event --stack --sn --since --until --format --time --relative-seq --show-pointers --release --stack-name --jobs --quiet --verbose --progress --color --strict --formats --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -464,6 +472,10 @@ _tcplog2pcapng() {
                     ;;
                 --format)
                     COMPREPLY=($(compgen -W "text json csv" -- "${cur}"))
+                    return 0
+                    ;;
+                --time)
+                    COMPREPLY=($(compgen -W "relative delta wall uptime" -- "${cur}"))
                     return 0
                     ;;
                 --release)

@@ -5,7 +5,7 @@ use tcplog::format::Formats;
 use tcplog::input::{self, Batch, Bytes, InputError, InputFormat};
 use tcplog::output::Sink;
 use tcplog::output::pcapng::{Options, PcapngSink};
-use tcplog::output::stacks::StackNames;
+use tcplog::meaning::StackNames;
 use tcplog::output::stream::{Form, StreamSink};
 use tcplog::select::{Criteria, Picked, Picker};
 

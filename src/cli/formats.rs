@@ -1,8 +1,9 @@
 //! `tcplog formats`: what this build knows.
 
 use super::Status;
-use super::args::Common;
-use crate::format::listing;
+use super::args::{Common, Meaning};
+use crate::format::{listing, wireshark};
+use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use std::io::Write;
 
@@ -16,6 +17,13 @@ pub struct Formats {
     /// Form of the output
     #[arg(long, value_name = "FORM", default_value = "text")]
     format: Form,
+    /// Print a plugin for Wireshark that names what is in the stack specific bytes
+    ///
+    /// --release and --stack-name become what its preferences are at first.
+    #[arg(long, conflicts_with_all = ["name", "format"])]
+    wireshark: bool,
+    #[command(flatten)]
+    meaning: Meaning,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -27,6 +35,12 @@ enum Form {
 impl Formats {
     pub fn run(&self, common: &Common) -> anyhow::Result<Status> {
         let formats = common.load_formats()?;
+        if self.wireshark {
+            return self.plugin(formats);
+        }
+        if self.meaning.release.is_some() || !self.meaning.stack_names.is_empty() {
+            return Err(anyhow!("--release and --stack-name go with --wireshark"));
+        }
         let listing = match &self.name {
             None => listing::index(formats),
             Some(name) => listing::named(formats, name)?,
@@ -36,6 +50,17 @@ impl Formats {
             Form::Text => listing.write_text(&mut out)?,
             Form::Json => listing.write_json(&mut out)?,
         }
+        out.flush()?;
+        Ok(Status::Done)
+    }
+
+    fn plugin(&self, formats: &crate::format::Formats) -> anyhow::Result<Status> {
+        let defaults = wireshark::Defaults {
+            release: self.meaning.release,
+            stacks: self.meaning.stack_names.clone(),
+        };
+        let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+        wireshark::write(formats, &defaults, &mut out)?;
         out.flush()?;
         Ok(Status::Done)
     }

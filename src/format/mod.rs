@@ -11,6 +11,7 @@ pub mod listing;
 pub mod payload;
 pub mod release;
 pub mod table;
+pub mod wireshark;
 
 pub use abi::{Abi, Order};
 pub use dialect::Dialect;

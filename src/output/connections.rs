@@ -1,14 +1,49 @@
 //! What the records of one connection add up to.
+//!
+//! Memory is a few kilobytes for a connection, whatever its records are. A
+//! record whose serial number came before is counted as such and otherwise
+//! left out.
+
+pub mod ending;
+pub mod limits;
+pub mod progress;
+pub mod recovery;
+pub mod rtt;
+pub mod sequence;
+pub mod serials;
+pub mod states;
 
 use super::clock::wall_clock;
-use super::context::Context;
-use crate::bblog::{Message, Record};
-use crate::format::{EventId, Release};
+use crate::bblog::tcp::{FIN, RST, SYN};
+use crate::bblog::{Message, Record, TcpHeader};
+use crate::format::{EventId, Release, Stack};
+use crate::meaning::{Evidence, Meanings, Sureness};
 use crate::select::{ConnectionKey, Picker};
+use ending::Ending;
+use limits::Limits;
+use progress::Goodput;
+use recovery::Recovery;
+use rtt::Rtts;
+use sequence::{after, before};
+use serials::Serials;
+use states::Durations;
 
 /// Distinct names that are kept per connection; a hostile input may have any
 /// number.
 const MAX_NAMES: usize = 32;
+
+/// Changes of the stack that are kept.
+const MAX_SWITCHES: usize = 32;
+
+/// A record that is so much older than the one before has a clock of its own.
+const CLOCK_STEP_US: i64 = 60_000_000;
+
+/// Cells of the 104 bytes.
+mod place {
+    pub const FLEX1: (usize, usize) = (60, 4);
+    pub const FLEX7: (usize, usize) = (92, 2);
+    pub const BBR_STATE: (usize, usize) = (94, 1);
+}
 
 /// Distinct strings, in order of first appearance, with how often each came.
 #[derive(Clone, Debug, Default)]
@@ -34,8 +69,21 @@ impl Names {
 #[derive(Clone, Debug)]
 pub struct StackUse {
     pub id: u8,
-    pub name: Option<String>,
+    /// Its name, and how that is known.
+    pub name: Option<(Box<str>, Sureness)>,
     pub records: u64,
+}
+
+/// One change of the stack.
+#[derive(Clone, Copy, Debug)]
+pub struct Switch {
+    /// Of the first record of the new stack.
+    pub sn: u32,
+    /// Wall clock, microseconds since the Unix epoch.
+    pub time: Option<i64>,
+    pub uptime: i64,
+    pub from: u8,
+    pub to: u8,
 }
 
 /// Segments in one direction.
@@ -53,6 +101,14 @@ pub struct Histogram {
     counts: Vec<(EventId, u64)>,
 }
 
+impl Flow {
+    #[inline]
+    fn add(&mut self, bytes: u32) {
+        self.segments += 1;
+        self.bytes += u64::from(bytes);
+    }
+}
+
 impl Histogram {
     fn add(&mut self, event: EventId) {
         match self.counts.binary_search_by_key(&event, |(id, _)| *id) {
@@ -68,10 +124,6 @@ impl Histogram {
     pub fn iter(&self) -> impl Iterator<Item = (EventId, u64)> {
         self.counts.iter().copied()
     }
-
-    pub fn has(&self, event: EventId) -> bool {
-        self.counts.iter().any(|(id, _)| *id == event)
-    }
 }
 
 /// One connection: endpoints and one run of serial numbers.
@@ -84,46 +136,68 @@ pub struct Connection {
     pub tags: Names,
     pub reasons: Names,
     pub messages: u64,
+    /// Duplicates included.
     pub records: u64,
-    pub missing: u64,
+    pub serials: Serials,
     pub stacks: Vec<StackUse>,
     /// How often the stack changed.
     pub stack_switches: u64,
+    /// The first of these changes.
+    pub switches: Vec<Switch>,
     last_stack: Option<u8>,
     /// Earliest and latest wall clock time, microseconds since the Unix epoch.
     pub time: Option<(i64, i64)>,
     /// Earliest and latest uptime, microseconds.
     pub uptime: Option<(i64, i64)>,
-    /// First and last serial number.
-    pub serials: Option<(u32, u32)>,
     pub received: Flow,
     pub sent: Flow,
+    /// What of `sent` was sent before: segments that begin before `snd_max`,
+    /// which OUT shows as it was before the send.
+    pub sent_again: Flow,
+    pub goodput: Goodput,
+    pub rtts: Rtts,
+    pub recovery: Recovery,
+    pub states: Durations,
+    pub bbr_states: Durations,
+    pub limits: Limits,
+    pub ending: Ending,
     /// TCP state of the last record.
     pub state: Option<i32>,
     pub events: Histogram,
+    /// Uptime that the last record has at least.
+    now_us: Option<i64>,
 }
 
 impl Connection {
-    pub fn new(message: &Message<'_>, context: &Context) -> Connection {
+    pub fn new(message: &Message<'_>, release: Release) -> Connection {
         Connection {
             key: Picker::connection(message),
-            release: context.release(message.dialect()),
+            release,
             log_ids: Names::default(),
             tags: Names::default(),
             reasons: Names::default(),
             messages: 0,
             records: 0,
-            missing: 0,
+            serials: Serials::default(),
             stacks: Vec::new(),
             stack_switches: 0,
+            switches: Vec::new(),
             last_stack: None,
             time: None,
             uptime: None,
-            serials: None,
             received: Flow::default(),
             sent: Flow::default(),
+            sent_again: Flow::default(),
+            goodput: Goodput::default(),
+            rtts: Rtts::default(),
+            recovery: Recovery::default(),
+            states: Durations::default(),
+            bbr_states: Durations::default(),
+            limits: Limits::default(),
+            ending: Ending::default(),
             state: None,
             events: Histogram { counts: Vec::new() },
+            now_us: None,
         }
     }
 
@@ -142,50 +216,179 @@ impl Connection {
         }
     }
 
-    pub fn add_record(&mut self, message: &Message<'_>, record: &Record<'_>, context: &Context) {
+    /// Serial numbers are missing from `first` on.
+    pub fn add_gap(&mut self, first: u32, count: u32) {
+        self.serials.add_gap(first, count);
+        self.rtts.forget();
+        self.limits.gap();
+    }
+
+    pub fn add_record(&mut self, message: &Message<'_>, record: &Record<'_>, meanings: &Meanings) {
         self.records += 1;
         let sn = record.sn();
-        self.serials = Some(self.serials.map_or((sn, sn), |(first, _)| (first, sn)));
-        self.state = Some(record.state());
+        if self.serials.is_duplicate(sn) {
+            return;
+        }
         let event = record.event();
         self.events.add(event);
-        self.add_stack(message, record, context);
-        if (0..1_000_000).contains(&record.tv_usec()) {
-            extend(&mut self.uptime, record.uptime_us());
-        }
-        if let Some(us) = wall_clock(message, record) {
-            extend(&mut self.time, us);
-        }
+        let took_us = self.clock(message, record);
+        let now_us = self.now_us.unwrap_or(0);
+        self.add_stack(message, record, meanings);
+        let family = Evidence::sign(record).or_else(|| self.family());
+        self.state = Some(record.state());
+        self.states
+            .add(record.state(), took_us, event == EventId::IN);
+        self.add_bbr_state(record, family, took_us);
+        let moved = self.goodput.record(record, now_us);
+        let old_rto = self.release < Release::R14;
+        self.recovery.record(record, old_rto, moved);
+        self.limits
+            .record(record, family, self.recovery.is_on(), took_us);
+        self.ending.record(record);
         // An OUT without a header is the base stack's second one, written
         // when sending failed.
-        if record.tcp().is_some() {
-            let flow = match event {
-                EventId::IN => &mut self.received,
-                EventId::OUT => &mut self.sent,
-                _ => return,
-            };
-            flow.segments += 1;
-            flow.bytes += u64::from(record.payload_len());
+        match (event, record.tcp()) {
+            (EventId::IN, Some(tcp)) => {
+                self.received.add(record.payload_len());
+                if moved {
+                    self.rtts.acked(tcp.ack(), now_us);
+                }
+            }
+            (EventId::OUT, Some(tcp)) => self.add_sent(record, &tcp, now_us),
+            (EventId(47), _) => {
+                let cell = |(offset, size)| record.stackinfo().map(|i| i.cell(offset, size));
+                // RACK writes other things with other values of flex7.
+                let is_sample = match family {
+                    Some(Stack::Rack) => matches!(cell(place::FLEX7), Some(0 | 1)),
+                    Some(Stack::Bbr) => true,
+                    Some(Stack::Base) | None => false,
+                };
+                let us = cell(place::FLEX1).filter(|us| is_sample && *us > 0);
+                if let Some(us) = us.and_then(|us| u32::try_from(us).ok()) {
+                    self.rtts.reported(us);
+                }
+            }
+            _ => {}
         }
     }
 
-    fn add_stack(&mut self, message: &Message<'_>, record: &Record<'_>, context: &Context) {
+    fn add_sent(&mut self, record: &Record<'_>, tcp: &TcpHeader<'_>, now_us: i64) {
+        let (flags, len, seq) = (tcp.flags(), record.payload_len(), tcp.seq());
+        self.sent.add(len);
+        let takes = len.saturating_add(u32::from(flags & (SYN | FIN) != 0));
+        if takes == 0 || flags & RST != 0 {
+            return;
+        }
+        let max = record.snd_max();
+        let is_again = before(seq, max);
+        if is_again {
+            let old = max.wrapping_sub(seq).min(len);
+            self.sent_again.add(old);
+        }
+        // Without a whole window of numbers before it, it is no segment.
+        let end = seq.wrapping_add(takes);
+        if after(end, seq) {
+            self.rtts.sent(end, is_again, now_us);
+        }
+    }
+
+    /// Takes in the record's times; microseconds since the record before.
+    ///
+    /// Times step back within a message: such a record is taken for as late
+    /// as the one before.
+    fn clock(&mut self, message: &Message<'_>, record: &Record<'_>) -> u64 {
+        // The time of ACCOUNTING is not set.
+        if record.event() == EventId::ACCOUNTING || !(0..1_000_000).contains(&record.tv_usec()) {
+            return 0;
+        }
+        let us = record.uptime_us();
+        extend(&mut self.uptime, us);
+        if let Some(us) = wall_clock(message, record) {
+            extend(&mut self.time, us);
+        }
+        match self.now_us {
+            Some(now) if us >= now => {
+                self.now_us = Some(us);
+                us.saturating_sub(now) as u64
+            }
+            Some(now) if now.saturating_sub(us) < CLOCK_STEP_US => 0,
+            _ => {
+                self.now_us = Some(us);
+                0
+            }
+        }
+    }
+
+    fn add_bbr_state(&mut self, record: &Record<'_>, family: Option<Stack>, took_us: u64) {
+        if family != Some(Stack::Bbr) {
+            self.bbr_states.stop();
+            return;
+        }
+        let (offset, size) = place::BBR_STATE;
+        let state = record.stackinfo().map_or(0, |info| info.cell(offset, size));
+        // Records of shared code do not have it.
+        let state = match i32::try_from(state) {
+            Ok(state @ 1..=5) => state,
+            _ => match self.bbr_states.current() {
+                Some(state) => state,
+                None => return,
+            },
+        };
+        self.bbr_states.add(state, took_us, false);
+    }
+
+    /// The family of the stack at hand.
+    fn family(&self) -> Option<Stack> {
+        Stack::of_name(self.stack_name(self.last_stack?)?)
+    }
+
+    #[inline]
+    fn add_stack(&mut self, message: &Message<'_>, record: &Record<'_>, meanings: &Meanings) {
         let id = record.stack_id();
         let before = self.last_stack.replace(id);
-        self.stack_switches += u64::from(before.is_some_and(|before| before != id));
+        let sn = record.sn();
+        if let Some(from) = before.filter(|before| *before != id) {
+            self.stack_switches += 1;
+            self.recovery.new_stack();
+            if self.switches.len() < MAX_SWITCHES {
+                self.switches.push(Switch {
+                    sn,
+                    time: wall_clock(message, record),
+                    uptime: record.uptime_us(),
+                    from,
+                    to: id,
+                });
+            }
+        }
+        let name = || {
+            let stack = meanings.stack_of(message, record)?;
+            Some((stack.name.into(), stack.sureness))
+        };
         match self.stacks.iter_mut().find(|stack| stack.id == id) {
-            Some(stack) => stack.records += 1,
+            Some(stack) => {
+                stack.records += 1;
+                // Later records may tell.
+                if stack.name.is_none() {
+                    stack.name = name();
+                }
+            }
             None => self.stacks.push(StackUse {
                 id,
-                name: context.stacks.of(message, record).map(str::to_owned),
+                name: name(),
                 records: 1,
             }),
         }
     }
 
+    /// The name of one of its stacks.
+    pub fn stack_name(&self, id: u8) -> Option<&str> {
+        let stack = self.stacks.iter().find(|stack| stack.id == id)?;
+        stack.name.as_ref().map(|(name, _)| &**name)
+    }
+
     /// Whether the log shows the end of the connection.
     pub fn has_ended(&self) -> bool {
-        self.events.has(EventId::CONNEND)
+        self.ending.connend_sn.is_some()
     }
 }
 

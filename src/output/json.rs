@@ -431,7 +431,10 @@ mod tests {
             objects[1]["payload"]["length"],
             json!("18446744073709551615")
         );
-        assert_eq!(objects[2]["payload"]["ack_sack"], json!("18446744073709551615"));
+        assert_eq!(
+            objects[2]["payload"]["ack_sack"],
+            json!("18446744073709551615")
+        );
         let cells = objects[3]["payload"]["u64_flex"].as_array().map(Vec::len);
         assert_eq!(cells, Some(13));
         assert_eq!(

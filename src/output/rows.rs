@@ -38,7 +38,7 @@ pub trait Rows {
     fn head(&mut self, _out: &mut Vec<u8>) {}
 
     /// A piece of a message, wanted or not.
-    fn see(&mut self, _message: &Message<'_>) {}
+    fn see(&mut self, _message: &Message<'_>, _picked: &Picked) {}
 
     /// A piece of a message begins, of which something is wanted.
     fn piece(
@@ -102,7 +102,7 @@ impl<R: Rows, W: Write> Sink for RowSink<R, W> {
     fn piece(&mut self, message: &Message<'_>, picked: &Picked) -> io::Result<()> {
         let steps = self.steps.of(message, picked);
         self.meanings.learn(message);
-        self.rows.see(message);
+        self.rows.see(message, picked);
         if picked.is_empty() {
             return Ok(());
         }

@@ -40,6 +40,7 @@ impl<W: Write> TextSink<W> {
             runs: Runs::default(),
             tracks: Vec::new(),
             current: 0,
+            input: 0,
             headed: false,
             zero_us: None,
             stack_id: None,
@@ -56,8 +57,10 @@ pub struct TextRows {
     runs: Runs,
     /// By number of the connection.
     tracks: Vec<Track>,
-    /// Number of the connection at hand.
+    /// Number of the connection at hand, from 1.
     current: usize,
+    /// Of the input at hand.
+    input: usize,
     /// The columns have their heading.
     headed: bool,
     /// Where relative times of the input begin.
@@ -122,12 +125,13 @@ impl Rows for TextRows {
 
     fn source(&mut self, name: &str) {
         name.clone_into(&mut self.source);
-        self.runs.source();
+        self.input += 1;
         self.zero_us = None;
     }
 
-    fn see(&mut self, message: &Message<'_>) {
-        self.runs.see(message);
+    fn see(&mut self, message: &Message<'_>, picked: &Picked) {
+        let number = self.runs.number(message, self.input, !picked.is_empty());
+        self.current = number.unwrap_or(0);
     }
 
     fn piece(
@@ -137,7 +141,6 @@ impl Rows for TextRows {
         picked: &Picked,
         meanings: &Meanings,
     ) {
-        self.current = self.runs.number(message);
         if self.tracks.len() <= self.current {
             self.tracks.resize(self.current + 1, Track::default());
         }
@@ -159,7 +162,7 @@ impl Rows for TextRows {
         out.extend_from_slice(b"message at byte ");
         number(out, message.offset);
         out.extend_from_slice(b": connection ");
-        number(out, self.current + 1);
+        number(out, self.current);
         out.extend_from_slice(b", ");
         words::endpoints(out, message);
         if message.known.names {
@@ -216,7 +219,7 @@ impl Rows for TextRows {
             out.extend_from_slice(b" from here on\n");
         }
         self.time(out, row);
-        right(out, CONNECTION, |out| number(out, self.current + 1));
+        right(out, CONNECTION, |out| number(out, self.current));
         right(out, SERIAL, |out| number(out, record.sn()));
         let event = record.event();
         out.extend_from_slice(match event {

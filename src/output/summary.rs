@@ -1,18 +1,21 @@
 //! A summary of the input: each connection, and a total.
 
 mod document;
+mod findings;
+mod findings_text;
 mod text;
 
 use super::Sink;
 use super::connections::Connection;
 use super::context::Context;
 use super::json_text;
+use super::runs::Runs;
 use super::steps::{Step, Steps};
 use crate::bblog::Message;
-use crate::select::{ConnectionKey, Picked, Picker};
+use crate::meaning::Meanings;
+use crate::select::Picked;
 use document::exact;
 use serde::Serialize;
-use std::collections::HashMap;
 use std::io::{self, Write};
 
 /// How a summary is written.
@@ -32,21 +35,10 @@ pub struct SummarySink<W> {
     inputs: Vec<Input>,
     /// In order of first appearance.
     connections: Vec<Connection>,
-    runs: HashMap<RunKey, Run>,
+    runs: Runs,
+    meanings: Meanings,
     steps: Steps,
     out: W,
-}
-
-/// Connections whose ends are unknown cannot be followed from one input to the
-/// next, so the input's number is part of the key.
-type RunKey = (ConnectionKey, Option<usize>);
-
-/// The run of serial numbers that a connection is in.
-#[derive(Clone, Copy, Default)]
-struct Run {
-    last_sn: Option<u32>,
-    /// In [`SummarySink::connections`]; `None` while no record was wanted.
-    connection: Option<usize>,
 }
 
 /// What is known of one input.
@@ -68,12 +60,17 @@ struct Input {
 
 impl<W: Write> SummarySink<W> {
     pub fn new(out: W, form: SummaryForm, context: Context) -> SummarySink<W> {
+        let (formats, stacks) = (context.formats, context.stacks.clone());
+        let meanings = Meanings::new(formats, context.release, stacks, |name| {
+            name.as_bytes().to_vec()
+        });
         SummarySink {
             context,
             form,
             inputs: Vec::new(),
             connections: Vec::new(),
-            runs: HashMap::new(),
+            runs: Runs::default(),
+            meanings,
             steps: Steps::default(),
             out,
         }
@@ -104,16 +101,6 @@ impl<W: Write> SummarySink<W> {
         let at = self.inputs.len() - 1;
         &mut self.inputs[at]
     }
-
-    /// The connection to which the wanted records of a piece belong.
-    fn connection(&mut self, message: &Message<'_>, key: RunKey) -> usize {
-        let run = self.runs.entry(key).or_default();
-        *run.connection.get_or_insert_with(|| {
-            self.connections
-                .push(Connection::new(message, &self.context));
-            self.connections.len() - 1
-        })
-    }
 }
 
 impl<W: Write> Sink for SummarySink<W> {
@@ -122,43 +109,40 @@ impl<W: Write> Sink for SummarySink<W> {
             name: name.to_owned(),
             ..Input::default()
         });
+        self.meanings.forget();
     }
 
     fn piece(&mut self, message: &Message<'_>, picked: &Picked) -> io::Result<()> {
         let steps = self.steps.of(message, picked);
+        self.meanings.learn(message);
         let input = self.inputs.len();
-        let ends = Picker::connection(message);
-        let key = (ends, (!message.known.addresses).then_some(input));
-        let run = self.runs.entry(key).or_default();
-        if message.first
-            && let Some(first) = message.records().next()
-        {
-            // A step back is a later connection between the same ends. (A
-            // distance of more than 2^31 counts as one.)
-            let goes_on = |last: u32| (1..1 << 31).contains(&first.sn().wrapping_sub(last));
-            if !run.last_sn.is_none_or(goes_on) {
-                *run = Run::default();
-            }
-        }
-        if let Some(last) = message.records().last() {
-            run.last_sn = Some(last.sn());
-        }
-        if picked.is_empty() {
+        let Some(number) = self.runs.number(message, input, !picked.is_empty()) else {
             return Ok(());
+        };
+        let release = self.meanings.release(message.dialect());
+        if number > self.connections.len() && !picked.is_empty() {
+            self.connections.push(Connection::new(message, release));
         }
-        let at = self.connection(message, key);
+        let at = number.wrapping_sub(1);
         let Some(connection) = self.connections.get_mut(at) else {
             return Ok(());
         };
+        connection.release = release;
         let before = connection.records;
         if picked.begins {
             connection.add_message(message);
         }
         for step in steps {
             match step {
-                Step::Missing { count, .. } => connection.missing += u64::from(count),
-                Step::Record(record) => connection.add_record(message, &record, &self.context),
+                Step::Missing { first, count } => connection.add_gap(first, count),
+                Step::Record(record) => connection.add_record(message, &record, &self.meanings),
             }
+        }
+        for record in message.records() {
+            connection.serials.add(record.sn());
+        }
+        if picked.is_empty() {
+            return Ok(());
         }
         let records = connection.records - before;
         let input = self.current_input();
@@ -313,24 +297,27 @@ mod tests {
 total                                          3        6        3   1         3    1        100
 
 connection 1: 192.0.2.1:80 <-> 198.51.100.2:4000
-  log ID  "a\xff\u{9b}"
-  reason  "error" (2 messages)
-  time    1970-01-02T00:00:00.000000Z to 1970-01-02T00:00:09.000000Z, 9.000000 s
-  serial  0 to 7, 3 missing
-  stacks  freebsd (1): 3, 3: 2; 2 changes
-  state   TIME_WAIT, connection ended
-  events  OUT      2   RTO (3)  1   RTO (26) 1   CONNEND  1
+  log ID   "a\xff\u{9b}"
+  reason   "error" (2 messages)
+  time     1970-01-02T00:00:00.000000Z to 1970-01-02T00:00:09.000000Z, 9.000000 s
+  serial   0 to 7, 3 missing
+  stacks   freebsd (1): 3, 3: 2; 2 changes
+           freebsd to 3 at serial 5, 1970-01-02T00:00:00.000000Z
+           3 to freebsd at serial 7, uptime 1.000000 s
+  state    TIME_WAIT; ended without FIN or RST after a timeout that nothing answered; connection ended
+  losses   retransmission timeouts: 1
+  events   OUT      2   RTO (3)  1   RTO (26) 1   CONNEND  1
 
 connection 2: 192.0.2.1:80 <-> 198.51.100.2:4000
-  reason  "error"
-  time    1970-01-02T00:00:00.000000Z to 1970-01-02T00:00:00.000000Z, 0.000000 s
-  serial  7 to 7
-  stacks  freebsd (1): 1
-  state   CLOSED, end not seen
-  events  IN 1
+  reason   "error"
+  time     1970-01-02T00:00:00.000000Z to 1970-01-02T00:00:00.000000Z, 0.000000 s
+  serial   7 to 7
+  stacks   freebsd (1): 1
+  state    CLOSED; end not seen
+  events   IN 1
 
 total: 2 connections, 3 messages, 6 records, 3 missing
-  events  OUT      2   IN       1   RTO (3)  1   RTO (26) 1   CONNEND  1
+  events   OUT      2   IN       1   RTO (3)  1   RTO (26) 1   CONNEND  1
 "#
         );
     }

@@ -1,5 +1,8 @@
 //! The summary as numbers: what both its forms say, and the JSON document.
 
+use super::findings::{
+    EndingView, GoodputView, LimitView, RecoveryView, RttView, SpreadView, StateTime, limits,
+};
 use super::{Input, SummarySink};
 use crate::output::clock::Clock;
 use crate::output::connections::{Connection, Flow, Names, StackUse};
@@ -31,15 +34,38 @@ impl<W: Write> SummarySink<W> {
             last_time: time(c.time.map(|(_, last)| last)),
             first_uptime_us: c.uptime.map(|(first, _)| Exact(first)),
             last_uptime_us: c.uptime.map(|(_, last)| Exact(last)),
-            first_sn: c.serials.map(|(first, _)| first),
-            last_sn: c.serials.map(|(_, last)| last),
+            first_sn: c.serials.range().map(|(first, _)| first),
+            last_sn: c.serials.range().map(|(_, last)| last),
             stacks: c.stacks.iter().map(StackView::of).collect(),
             stack_switches: c.stack_switches,
+            switches: c
+                .switches
+                .iter()
+                .map(|s| SwitchView {
+                    sn: s.sn,
+                    time: time(s.time),
+                    uptime_us: Exact(s.uptime),
+                    from_stack_id: s.from,
+                    from_stack: c.stack_name(s.from),
+                    to_stack_id: s.to,
+                    to_stack: c.stack_name(s.to),
+                })
+                .collect(),
             state: c.state,
             state_name: c
                 .state
                 .and_then(|s| self.context.formats.state_name(s, c.release)),
             ended: c.has_ended(),
+            ending: self.ending(c),
+            goodput: GoodputView::of(c),
+            rtt: RttView {
+                measured: SpreadView::of(&c.rtts.measured),
+                reported: SpreadView::of(&c.rtts.reported),
+            },
+            recovery: RecoveryView::of(c),
+            state_time: self.state_times(c),
+            bbr_state_time: self.bbr_state_times(c),
+            sender_limits: limits(c),
             counts: Counts::of(c),
             events: self.events(std::slice::from_ref(c)),
         });
@@ -123,13 +149,35 @@ struct ConnectionView<'a> {
     last_sn: Option<u32>,
     stacks: Vec<StackView<'a>>,
     stack_switches: u64,
+    switches: Vec<SwitchView<'a>>,
     state: Option<i32>,
     state_name: Option<&'a str>,
     /// CONNEND was seen.
     ended: bool,
+    ending: EndingView,
+    goodput: GoodputView,
+    rtt: RttView,
+    recovery: RecoveryView,
+    state_time: Vec<StateTime>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    bbr_state_time: Vec<StateTime>,
+    sender_limits: Vec<LimitView>,
     #[serde(flatten)]
     counts: Counts,
     events: Vec<EventView>,
+}
+
+/// One change of the stack.
+#[derive(Serialize)]
+struct SwitchView<'a> {
+    sn: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+    uptime_us: Exact,
+    from_stack_id: u8,
+    from_stack: Option<&'a str>,
+    to_stack_id: u8,
+    to_stack: Option<&'a str>,
 }
 
 /// A name, and in how many messages it stood.
@@ -168,6 +216,9 @@ impl NamesView {
 struct StackView<'a> {
     stack_id: u8,
     stack: Option<&'a str>,
+    /// How sure the name is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stack_known: Option<&'static str>,
     records: u64,
 }
 
@@ -175,7 +226,8 @@ impl StackView<'_> {
     fn of(stack: &StackUse) -> StackView<'_> {
         StackView {
             stack_id: stack.id,
-            stack: stack.name.as_deref(),
+            stack: stack.name.as_ref().map(|(name, _)| &**name),
+            stack_known: stack.name.as_ref().map(|(_, sure)| sure.name()),
             records: stack.records,
         }
     }
@@ -194,12 +246,17 @@ pub(super) struct Counts {
     pub records: u64,
     #[serde(serialize_with = "exact")]
     pub missing: u64,
+    pub duplicates: u64,
     pub segments_in: u64,
     #[serde(serialize_with = "exact")]
     pub bytes_in: u64,
     pub segments_out: u64,
     #[serde(serialize_with = "exact")]
     pub bytes_out: u64,
+    /// Of the segments and bytes out: what covers sequence space sent before.
+    pub retransmitted_segments: u64,
+    #[serde(serialize_with = "exact")]
+    pub retransmitted_bytes: u64,
 }
 
 impl Counts {
@@ -214,11 +271,14 @@ impl Counts {
         Counts {
             messages: connection.messages,
             records: connection.records,
-            missing: connection.missing,
+            missing: connection.serials.missing(),
+            duplicates: connection.serials.duplicates,
             segments_in,
             bytes_in,
             segments_out: sent.segments,
             bytes_out: sent.bytes,
+            retransmitted_segments: connection.sent_again.segments,
+            retransmitted_bytes: connection.sent_again.bytes,
         }
     }
 
@@ -230,6 +290,10 @@ impl Counts {
         self.bytes_in = self.bytes_in.saturating_add(other.bytes_in);
         self.segments_out += other.segments_out;
         self.bytes_out = self.bytes_out.saturating_add(other.bytes_out);
+        self.duplicates += other.duplicates;
+        self.retransmitted_segments += other.retransmitted_segments;
+        let again = self.retransmitted_bytes;
+        self.retransmitted_bytes = again.saturating_add(other.retransmitted_bytes);
     }
 }
 

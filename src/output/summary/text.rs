@@ -2,6 +2,7 @@
 
 use super::SummarySink;
 use super::document::{Counts, EventView};
+use crate::meaning::Sureness;
 use crate::output::clock::Clock;
 use crate::output::connections::{Connection, Names};
 use crate::output::escape::{Escaped, Quoted};
@@ -123,38 +124,83 @@ impl<W: Write> SummarySink<W> {
         if let Some(time) = time(connection, clock) {
             rows(text, "time", &[time]);
         }
-        if let Some((first, last)) = connection.serials {
-            let missing = match connection.missing {
+        if let Some((first, last)) = connection.serials.range() {
+            let missing = match connection.serials.missing() {
                 0 => String::new(),
                 n => format!(", {n} missing"),
             };
-            rows(text, "serial", &[format!("{first} to {last}{missing}")]);
+            let duplicates = match connection.serials.duplicates {
+                0 => String::new(),
+                n => format!(", {}", counted(n, "duplicate")),
+            };
+            rows(
+                text,
+                "serial",
+                &[format!("{first} to {last}{missing}{duplicates}")],
+            );
         }
-        let stacks: Vec<String> = connection
-            .stacks
-            .iter()
-            .map(|stack| match &stack.name {
-                Some(name) => {
-                    let name = Escaped(name.as_bytes());
-                    format!("{name} ({}): {}", stack.id, stack.records)
-                }
-                None => format!("{}: {}", stack.id, stack.records),
-            })
-            .collect();
-        let switches = match connection.stack_switches {
-            0 => String::new(),
-            n => format!("; {}", counted(n, "change")),
+        rows(text, "stacks", &stacks(connection, clock));
+        let ending = self.ending(connection);
+        let codes = match ending.codes.as_slice() {
+            [] => String::new(),
+            codes => format!(" ({})", codes.join(", ")),
         };
-        rows(text, "stacks", &[stacks.join(", ") + &switches]);
-        let ended = if connection.has_ended() {
-            ", connection ended"
-        } else {
-            ", end not seen"
-        };
-        rows(text, "state", &[self.state(connection) + ended]);
+        let state = self.state(connection);
+        rows(
+            text,
+            "state",
+            &[format!("{state}; {}{codes}", ending.verdict)],
+        );
+        self.findings(text, connection);
         let counted = self.events(std::slice::from_ref(connection));
         rows(text, "events", &events(&counted));
     }
+}
+
+/// The stacks, and when they changed.
+fn stacks(connection: &Connection, clock: &mut Clock) -> Vec<String> {
+    let named = |id: u8| match connection.stack_name(id) {
+        Some(name) => Escaped(name.as_bytes()).to_string(),
+        None => id.to_string(),
+    };
+    let list: Vec<String> = connection
+        .stacks
+        .iter()
+        .map(|stack| match &stack.name {
+            Some((name, sureness)) => {
+                let name = Escaped(name.as_bytes());
+                let sure = match sureness {
+                    Sureness::Named => String::new(),
+                    other => format!(", {}", other.name()),
+                };
+                format!("{name} ({}{sure}): {}", stack.id, stack.records)
+            }
+            None => format!("{}: {}", stack.id, stack.records),
+        })
+        .collect();
+    let switches = match connection.stack_switches {
+        0 => String::new(),
+        n => format!("; {}", counted(n, "change")),
+    };
+    let mut lines = vec![list.join(", ") + &switches];
+    for switch in &connection.switches {
+        let mut time = Vec::new();
+        if !switch.time.is_some_and(|us| clock.write(&mut time, us)) {
+            time = format!("uptime {} s", seconds(switch.uptime)).into_bytes();
+        }
+        lines.push(format!(
+            "{} to {} at serial {}, {}",
+            named(switch.from),
+            named(switch.to),
+            switch.sn,
+            String::from_utf8_lossy(&time)
+        ));
+    }
+    let untold = connection.stack_switches - connection.switches.len() as u64;
+    if untold > 0 {
+        lines.push(format!("and {untold} more"));
+    }
+    lines
 }
 
 fn row(ends: [String; 3], counts: &Counts, last: [String; 2]) -> [String; 12] {
@@ -177,15 +223,15 @@ fn row(ends: [String; 3], counts: &Counts, last: [String; 2]) -> [String; 12] {
 }
 
 /// `1 record`, `2 records`.
-fn counted(n: u64, what: &str) -> String {
+pub(super) fn counted(n: u64, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// Writes lines under one label.
-fn rows(text: &mut String, label: &str, lines: &[String]) {
+pub(super) fn rows(text: &mut String, label: &str, lines: &[String]) {
     for (at, line) in lines.iter().enumerate() {
         let label = if at == 0 { label } else { "" };
-        let _ = writeln!(text, "  {label:6}  {line}");
+        let _ = writeln!(text, "  {label:7}  {line}");
     }
 }
 
@@ -239,7 +285,7 @@ fn time(connection: &Connection, clock: &mut Clock) -> Option<String> {
     })
 }
 
-fn seconds(us: i64) -> String {
+pub(super) fn seconds(us: i64) -> String {
     let sign = if us < 0 { "-" } else { "" };
     let us = us.unsigned_abs();
     format!("{sign}{}.{:06}", us / 1_000_000, us % 1_000_000)

@@ -1,0 +1,172 @@
+//! Round trip times: measured from the segments, and what the stack says.
+//!
+//! Measured, the same way for every stack: from an OUT record to the IN record
+//! whose acknowledgement covers the end of its segment, if none did before. Of
+//! several segments that one acknowledgement covers the last counts. After a
+//! retransmission nothing that was sent before it counts any more (Karn's
+//! rule, and the cumulative acknowledgement after a repaired hole says nothing
+//! of the segments behind it). Delayed acknowledgements are part of the time.
+//!
+//! Said by the stack: RTT records (47) of RACK and BBR, flex1 in microseconds.
+//! RACK of 13.0 measures in whole ticks.
+
+use super::sequence::at_or_after;
+use std::collections::VecDeque;
+
+/// Segments under way that are remembered; of more the later ones are not
+/// measured.
+const MAX_OUTSTANDING: usize = 128;
+
+/// Buckets per power of two: half of a bucket's width is at most 1/32.
+const STEPS: u32 = 16;
+
+/// The RTTs of a connection.
+#[derive(Clone, Debug, Default)]
+pub struct Rtts {
+    pub measured: Spread,
+    pub reported: Spread,
+    outstanding: VecDeque<(u32, i64)>,
+}
+
+impl Rtts {
+    /// A segment with sequence space was sent that ends before `end`.
+    pub fn sent(&mut self, end: u32, is_again: bool, now_us: i64) {
+        if is_again {
+            self.outstanding.clear();
+        } else if self.outstanding.len() < MAX_OUTSTANDING {
+            self.outstanding.push_back((end, now_us));
+        }
+    }
+
+    /// The peer acknowledged all before `ack`.
+    pub fn acked(&mut self, ack: u32, now_us: i64) {
+        let mut sent = None;
+        while let Some((end, at)) = self.outstanding.front().copied()
+            && at_or_after(ack, end)
+        {
+            sent = Some(at);
+            self.outstanding.pop_front();
+        }
+        if let Some(at) = sent {
+            self.measured.add(now_us.saturating_sub(at));
+        }
+    }
+
+    /// Records are missing.
+    pub fn forget(&mut self) {
+        self.outstanding.clear();
+    }
+
+    /// A stack's own sample.
+    pub fn reported(&mut self, us: u32) {
+        self.reported.add(i64::from(us));
+    }
+}
+
+/// Lowest, middle and highest of any number of times, in microseconds.
+#[derive(Clone, Debug, Default)]
+pub struct Spread {
+    pub samples: u64,
+    pub min_us: u32,
+    pub max_us: u32,
+    /// How many there are, by size; made with the first.
+    counts: Vec<u32>,
+}
+
+impl Spread {
+    fn add(&mut self, us: i64) {
+        let Ok(us) = u32::try_from(us) else { return };
+        if self.samples == 0 {
+            self.counts.resize(bucket(u32::MAX) + 1, 0);
+            self.min_us = us;
+        }
+        self.samples += 1;
+        self.min_us = self.min_us.min(us);
+        self.max_us = self.max_us.max(us);
+        if let Some(count) = self.counts.get_mut(bucket(us)) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// The median, to about 3 %; exact below 32 µs.
+    pub fn median_us(&self) -> Option<u32> {
+        let mut left = self.samples.checked_sub(1)? / 2;
+        for (at, count) in self.counts.iter().enumerate() {
+            match left.checked_sub(u64::from(*count)) {
+                Some(rest) => left = rest,
+                None => return Some(middle(at).clamp(self.min_us, self.max_us)),
+            }
+        }
+        None
+    }
+}
+
+fn bucket(us: u32) -> usize {
+    let power = (us | (STEPS - 1)).ilog2() + 1 - STEPS.ilog2();
+    let at = match power {
+        0 => us,
+        _ => STEPS * power + ((us >> (power - 1)) - STEPS),
+    };
+    at as usize
+}
+
+/// The middle of a bucket.
+fn middle(bucket: usize) -> u32 {
+    let at = bucket as u32;
+    match at / STEPS {
+        0 => at,
+        power => {
+            let width = 1_u32 << (power - 1);
+            (at % STEPS + STEPS) * width + width / 2
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_hold_what_they_say() {
+        for us in (0..100_000).chain([u32::MAX / 3, u32::MAX]) {
+            let got = middle(bucket(us));
+            assert!(got.abs_diff(us) <= us / 32, "{us}: {got}");
+        }
+        assert!(bucket(u32::MAX) < 480);
+    }
+
+    #[test]
+    fn the_last_of_several_counts() {
+        let mut rtts = Rtts::default();
+        rtts.sent(100, false, 0);
+        rtts.sent(200, false, 50);
+        rtts.sent(300, false, 60);
+        rtts.acked(250, 1_000);
+        assert_eq!((rtts.measured.samples, rtts.measured.min_us), (1, 950));
+        rtts.acked(250, 2_000);
+        rtts.acked(300, 2_060);
+        assert_eq!((rtts.measured.samples, rtts.measured.max_us), (2, 2_000));
+    }
+
+    #[test]
+    fn what_was_under_way_when_something_was_sent_again_does_not_count() {
+        let mut rtts = Rtts::default();
+        rtts.sent(100, false, 0);
+        rtts.sent(200, false, 1);
+        rtts.sent(100, true, 500);
+        rtts.sent(300, false, 501);
+        rtts.acked(200, 600);
+        assert_eq!(rtts.measured.samples, 0);
+        rtts.acked(300, 601);
+        assert_eq!((rtts.measured.samples, rtts.measured.max_us), (1, 100));
+    }
+
+    #[test]
+    fn the_median_of_many() {
+        let mut spread = Spread::default();
+        (1..=1001).for_each(|us| spread.add(us * 10));
+        let median = spread.median_us().expect("samples");
+        assert!(median.abs_diff(5_010) < 160, "{median}");
+        assert_eq!(Spread::default().median_us(), None);
+    }
+}
