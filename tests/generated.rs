@@ -152,68 +152,18 @@ fn subcommand_page(sub: &clap::Command, name: String) -> Vec<u8> {
         .manual("tcplog manual");
     man.render(&mut page).unwrap();
     let mut page = without_tail(page);
-    match name {
-        "tcplog-convert" => page.push_str(CONVERT),
-        "tcplog-filter" => page.push_str(FILTER),
-        _ => {}
-    }
+    page.push_str(match name {
+        "tcplog-convert" => include_str!("manual/convert.roff"),
+        "tcplog-filter" => include_str!("manual/filter.roff"),
+        "tcplog-show" => include_str!("manual/show.roff"),
+        "tcplog-info" => include_str!("manual/info.roff"),
+        "tcplog-formats" => include_str!("manual/formats.roff"),
+        _ => "",
+    });
     page.push_str(EXIT_STATUS);
     page.push_str(SEE_ALSO);
     page.into_bytes()
 }
-
-const CONVERT: &str = "\
-.SH OUTPUT
-Records that carry a TCP header become packets with synthesized link and IP
-headers and right checksums; payload is not in the log, so packets are
-captured only up to the end of the TCP header. All other records become event
-blocks, which Wireshark shows as BBLog rows. Parts of a record that its flags
-do not declare valid are stale kernel memory and are written as zeros; from
-stream to stream (\\fB\\-\\-format stream\\fR, \\fBfilter\\fR) every byte is kept.
-.PP
-What the form of tcplog_dumper has no place for is kept in private options
-that Wireshark steps over, so that \\fB\\-\\-format stream\\fR gives back every
-message and record of a file that was not written with \\fB\\-\\-compat\\fR, also
-of a merged one.
-.PP
-Segments longer than 65,535 bytes, which segmentation offload produces, carry
-0 in the length field of IP; Wireshark then uses the length of the frame.
-.PP
-Where the input does not hold the addresses (bare \\fBTCP_LOGBUF\\fR records),
-packets show 192.0.2.1 for the local and 198.51.100.1 for the foreign end, and
-the section's comment says so.
-.PP
-A file given with \\fB\\-o\\fR appears when it is complete; one that is fed by
-the device, a FIFO or a pipe grows with each message instead. With \\fB\\-D\\fR
-nothing is replaced: a name that is taken gets a number. Log IDs become file
-names with every byte but letters, digits and some signs as \\fI%XX\\fR.
-.PP
-\\fB\\-\\-merge\\fR keeps 40 bytes for each record in memory, and the records
-themselves in a temporary file.
-.PP
-\\fB\\-\\-compat tcplog_dumper\\fR writes the files, names and \\fIrecords\\fR
-index that tcplog_dumper would write, stale memory included; a log ID with a
-slash, which it cannot write, gets a safe name.
-.SH EXAMPLES
-.nf
-tcplog2pcapng convert dump.bin \\-o dump.pcapng
-tcplog convert \\-\\-id 'video\\-*' \\-\\-since +10 dump.bin.xz \\-o late.pcapng
-tcplog convert \\-\\-merge a.bin b.bin \\-o all.pcapng
-tcplog convert /dev/tcp_log \\-o \\- | wireshark \\-k \\-i \\-
-.fi
-";
-
-const FILTER: &str = "\
-.SH NOTES
-A compressed input gives an uncompressed output. Serial numbers stay as they
-are, so whoever reads the output sees gaps where records were left out, and
-cannot tell them from records that the kernel lost.
-.SH EXAMPLES
-.nf
-tcplog filter \\-\\-id shared\\-id dump.bin \\-o shared.bin
-tcplog filter \\-\\-event IN,OUT dump.pcapng \\-o packets.pcapng
-.fi
-";
 
 /// The page without the version section that ends it.
 fn without_tail(page: Vec<u8>) -> String {
