@@ -203,10 +203,7 @@ impl Move {
         match (from.kind, to.kind) {
             (Kind::Bits { low, width }, Kind::Bits { low: to_low, .. }) => Move::Bits {
                 from: from.offset,
-                shift: match order {
-                    Order::Little => low,
-                    Order::Big => 8 - low - width,
-                },
+                shift: order.bit_shift(low, width),
                 mask: ((1u16 << width) - 1) as u8,
                 to: to.offset,
                 to_shift: to_low,

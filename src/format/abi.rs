@@ -71,6 +71,16 @@ impl fmt::Display for Abi {
 }
 
 impl Order {
+    /// How far the `width` bits of a byte-sized bit field lie above the lowest:
+    /// compilers give the first bit field (`low` = 0) the low bits on
+    /// little-endian machines, and the high bits on big-endian ones.
+    pub fn bit_shift(self, low: u8, width: u8) -> u8 {
+        match self {
+            Order::Little => low,
+            Order::Big => 8u8.saturating_sub(low.saturating_add(width)),
+        }
+    }
+
     pub const ALL: [Order; 2] = [Order::Little, Order::Big];
 
     pub fn name(self) -> &'static str {

@@ -25,12 +25,7 @@ impl Slot {
             return Slot::default();
         };
         let (shift, width) = match field.kind {
-            // The first bit field takes the low bits on little-endian
-            // compilers and the high bits on big-endian ones.
-            Kind::Bits { low, width } => match order {
-                Order::Little => (low, width),
-                Order::Big => (8 - low - width, width),
-            },
+            Kind::Bits { low, width } => (order.bit_shift(low, width), width),
             _ => (0, 0),
         };
         Slot {

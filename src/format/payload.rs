@@ -104,6 +104,22 @@ pub enum Class {
     App,
 }
 
+impl Class {
+    /// As format files write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Class::Loss => "loss",
+            Class::Timer => "timer",
+            Class::Ack => "ack",
+            Class::Pacing => "pacing",
+            Class::Rtt => "rtt",
+            Class::Send => "send",
+            Class::State => "state",
+            Class::App => "app",
+        }
+    }
+}
+
 /// What a number measures; decides how it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unit {

@@ -148,7 +148,7 @@ impl Evidence {
             self.hz = u32::try_from(hz)
                 .ok()
                 .filter(|hz| (10..=10_000).contains(hz));
-        } else if elapsed < 0 || elapsed >= HZ_SPAN.end {
+        } else if !(0..HZ_SPAN.end).contains(&elapsed) {
             self.ticks = Some((ticks, us));
         }
     }

@@ -93,11 +93,7 @@ impl Cell {
         let read = match field.kind {
             Kind::Unsigned => Read::Unsigned(slot(0, 0)),
             Kind::Signed => Read::Signed(slot(0, 0)),
-            // Big-endian compilers give the first bit field the high bits.
-            Kind::Bits { low, width } => Read::Unsigned(match order {
-                Order::Little => slot(low, width),
-                Order::Big => slot(8u8.saturating_sub(low + width), width),
-            }),
+            Kind::Bits { low, width } => Read::Unsigned(slot(order.bit_shift(low, width), width)),
             Kind::Network => Read::Network { offset, size },
             Kind::Text => Read::Text { offset, size },
             Kind::Bytes => Read::Bytes { offset, size },

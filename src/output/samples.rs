@@ -36,11 +36,7 @@ fn put(layout: &Layout, order: Order, bytes: &mut [u8], name: &str, value: u64) 
     let field = layout.field(name).expect(name);
     match field.kind {
         Kind::Bits { low, width } => {
-            let shift = match order {
-                Order::Little => low,
-                Order::Big => 8 - low - width,
-            };
-            bytes[field.offset] |= (value as u8) << shift;
+            bytes[field.offset] |= (value as u8) << order.bit_shift(low, width);
         }
         Kind::Network => assert!(Order::Big.write(bytes, field.offset, field.size, value)),
         _ => assert!(order.write(bytes, field.offset, field.size, value)),
