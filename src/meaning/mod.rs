@@ -141,3 +141,246 @@ impl Meanings {
         Explained::new(plan, *record, self.family(message, record))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bblog::Records;
+    use crate::output::samples::{Sample, v9};
+    use std::sync::OnceLock;
+
+    /// Payloads made for these tests, besides the embedded ones.
+    fn formats() -> &'static Formats {
+        static FORMATS: OnceLock<Formats> = OnceLock::new();
+        FORMATS.get_or_init(|| {
+            let dir = tempfile::tempdir().expect("a directory");
+            let file = r#"
+                codes = [{ name = "moods", code = [{ value = 3, name = "IN_TWO_MINDS" }] }]
+                bits = [{ name = "hats", bit = [{ mask = 1, name = "TOP" }, { mask = 4, name = "HARD" }] }]
+                [[payload]]
+                event = 200
+                name = "special"
+                when = { flex8 = [7, "9..10"] }
+                class = "loss"
+                says = "special"
+                [[payload]]
+                event = 200
+                name = "plain"
+                says = "took {took_us}[, sent {sent} to {end}][, late {late_us}], {calm?calm|nervous}: {mood}, {hats}"
+                fields = [
+                  ["took_us", "flex1", "us", ""],
+                  ["sent", "flex2", "bytes", ""],
+                  ["end", "flex3", "seq", ""],
+                  ["late_us", "flex4", "signed us", ""],
+                  ["calm", "flex7[1]", "bool", ""],
+                  ["mood", "bbr_state", "code moods", ""],
+                  ["hats", "bbr_substate", "flags hats", ""],
+                  ["large", "flex5:flex6", "count", ""],
+                  ["where", "rttProp", "pointer", ""],
+                ]
+                [[payload]]
+                event = 201
+                name = "outside"
+                says = "number {number} of {all}"
+                fields = [["number", "tlb_flex1", "count", ""], ["all", "tlb_flex2[8..15]", "count", ""]]
+            "#;
+            std::fs::write(dir.path().join("mine.toml"), file).expect("a file");
+            Formats::load(Some(dir.path())).expect("good formats")
+        })
+    }
+
+    fn meanings(stacks: &[(u8, String)]) -> Meanings {
+        Meanings::new(formats(), None, StackNames::new(stacks), |name| {
+            name.as_bytes().to_vec()
+        })
+    }
+
+    /// What is said of a record, its named fields, and its class.
+    fn explained(event: u8, fields: &[(&str, u64)]) -> (String, Vec<(String, Number)>, bool) {
+        let mut sample = Sample::new(v9());
+        let zero = formats()
+            .view("tcp_log_bbr")
+            .expect("embedded")
+            .fields
+            .iter();
+        let zero: Vec<String> = zero
+            .map(|cell| format!("tlb_stackinfo.{}", cell.name))
+            .collect();
+        let mut all: Vec<(&str, u64)> = zero.iter().map(|name| (name.as_str(), 0)).collect();
+        all.extend_from_slice(fields);
+        sample.record(event, 1, &all);
+        let message = sample.message();
+        let mut meanings = meanings(&[]);
+        let plan = meanings.plan(message.dialect());
+        let record = message.records().next().expect("one record");
+        let explained = meanings.explain(&plan, &message, &record);
+        let mut says = Vec::new();
+        explained.says(
+            &mut says,
+            SequenceBase {
+                local: Some(1000),
+                peer: None,
+            },
+        );
+        let named = explained
+            .fields()
+            .map(|(field, value)| (field.name.to_owned(), value));
+        let is_loss = explained.class() == Some(crate::format::Class::Loss);
+        (
+            String::from_utf8(says).expect("UTF-8"),
+            named.collect(),
+            is_loss,
+        )
+    }
+
+    const INFO: (&str, u64) = ("tlb_eventflags", 0x10);
+
+    #[test]
+    fn a_sentence_with_all_its_parts() {
+        let fields = [
+            INFO,
+            ("tlb_stackinfo.flex1", 1500),
+            ("tlb_stackinfo.flex2", 1),
+            ("tlb_stackinfo.flex3", 1100),
+            ("tlb_stackinfo.flex4", (-20i32) as u32 as u64),
+            ("tlb_stackinfo.flex5", 1),
+            ("tlb_stackinfo.flex6", 2),
+            ("tlb_stackinfo.flex7", 2),
+            ("tlb_stackinfo.bbr_state", 3),
+            ("tlb_stackinfo.bbr_substate", 0x15),
+        ];
+        let (says, named, _) = explained(200, &fields);
+        let expected =
+            "took 1.5 ms, sent 1 byte to 100, late -20 µs, calm: in two minds, TOP|HARD|0x10";
+        assert_eq!(says, expected);
+        let value = |name: &str| {
+            named
+                .iter()
+                .find(|(n, _)| n == name)
+                .map(|(_, value)| *value)
+        };
+        assert_eq!(value("large"), Some(Number::Unsigned((1 << 32) + 2)));
+        assert_eq!(value("late_us"), Some(Number::Signed(-20)));
+        assert_eq!(value("calm"), Some(Number::Unsigned(1)));
+    }
+
+    #[test]
+    fn parts_without_anything_to_say_are_left_out() {
+        let (says, _, is_loss) = explained(200, &[INFO]);
+        // A code without a name, and no flags, are numbers.
+        assert_eq!(
+            (says.as_str(), is_loss),
+            ("took 0 µs, nervous: 0, 0", false)
+        );
+    }
+
+    #[test]
+    fn conditions_choose() {
+        for (flex8, expected) in [(7, true), (8, false), (9, true), (10, true), (11, false)] {
+            let (_, _, is_loss) = explained(200, &[INFO, ("tlb_stackinfo.flex8", flex8)]);
+            assert_eq!(is_loss, expected, "flex8 = {flex8}");
+        }
+    }
+
+    #[test]
+    fn what_the_record_lacks_is_not_said() {
+        let (says, named, _) = explained(200, &[]);
+        assert_eq!((says.as_str(), named.len()), ("event 200", 0));
+        let fields = [("tlb_flex1", 5), ("tlb_flex2", 0x1234)];
+        let (says, named, _) = explained(201, &fields);
+        assert_eq!((says.as_str(), named.len()), ("number 5 of 18", 2));
+    }
+
+    #[test]
+    fn addresses_are_found() {
+        let kernel = 0xffff_ff80_0012_3456;
+        let mut sample = Sample::new(v9());
+        let fields = [
+            INFO,
+            ("tlb_stackinfo.rttProp", 5),
+            ("tlb_stackinfo.delRate", kernel),
+        ];
+        sample.record(200, 1, &fields);
+        let message = sample.message();
+        let mut meanings = meanings(&[]);
+        let plan = meanings.plan(message.dialect());
+        let record = message.records().next().expect("one record");
+        let (_, masked) = meanings
+            .explain(&plan, &message, &record)
+            .bytes()
+            .expect("bytes");
+        // delRate at 8 looks like one, rttProp at 16 is one by name.
+        let expected: Vec<bool> = (0..104).map(|at| (8..24).contains(&at)).collect();
+        assert_eq!(masked, expected);
+    }
+
+    #[test]
+    fn stacks_by_name_then_by_what_they_wrote() {
+        let mut sample = Sample::new(v9());
+        let rack = [INFO, ("tlb_stackid", 2), ("tlb_stackinfo.bbr_state", 0)];
+        let bbr = [INFO, ("tlb_stackid", 3), ("tlb_stackinfo.bbr_state", 1)];
+        sample
+            .record(1, 1, &rack)
+            .record(2, 2, &bbr)
+            .record(1, 3, &[]);
+        sample.record(31, 4, &[("tlb_stackid", 2)]);
+        let message = sample.message();
+        let names = |stacks: &[(u8, String)], learn: bool| -> Vec<Option<(String, Sureness)>> {
+            let mut meanings = meanings(stacks);
+            if learn {
+                meanings.learn(&message);
+            }
+            Records::new(&sample.records, message.dialect())
+                .map(|record| {
+                    meanings
+                        .stack_of(&message, &record)
+                        .map(|s| (s.name.to_owned(), s.sureness))
+                })
+                .collect()
+        };
+        let likely = |name: &str| Some((name.to_owned(), Sureness::Likely));
+        let expected = [
+            likely("rack"),
+            likely("bbr"),
+            likely("freebsd"),
+            likely("rack"),
+        ];
+        assert_eq!(names(&[], true), expected);
+        assert_eq!(names(&[], false), [const { None }; 4]);
+        let named = names(&[(2, "mine".to_owned())], true);
+        assert_eq!(named[0], Some(("mine".to_owned(), Sureness::Named)));
+        assert_eq!(named[1], likely("bbr"));
+    }
+
+    #[test]
+    fn releases_by_what_came_when() {
+        let release = |records: &[(u8, Vec<(&str, u64)>)]| {
+            let mut sample = Sample::new(v9());
+            for (sn, (event, fields)) in records.iter().enumerate() {
+                sample.record(*event, sn as u32, fields);
+            }
+            let message = sample.message();
+            let mut meanings = meanings(&[]);
+            meanings.learn(&message);
+            meanings.release(message.dialect())
+        };
+        let timer = |lost| {
+            vec![
+                INFO,
+                ("tlb_stackinfo.bbr_state", 0),
+                ("tlb_stackinfo.lost", lost),
+            ]
+        };
+        assert_eq!(release(&[]), Release::Main);
+        assert_eq!(release(&[(13, timer(0))]), Release::R13_0);
+        assert_eq!(release(&[(13, timer(30_000))]), Release::Main);
+        assert_eq!(release(&[(54, vec![])]), Release::R13);
+        assert_eq!(release(&[(54, vec![INFO])]), Release::Main);
+        // Newer signs win: what is missing proves less than what is there.
+        assert_eq!(release(&[(13, timer(0)), (66, vec![])]), Release::R14);
+        assert_eq!(
+            release(&[(54, vec![]), (3, vec![("tlb_flex2", 1)])]),
+            Release::R14
+        );
+    }
+}

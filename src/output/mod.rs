@@ -16,7 +16,7 @@ pub mod pcapng;
 pub mod rows;
 pub mod runs;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub mod segment;
 pub mod show;
 pub mod steps;
