@@ -41,7 +41,7 @@ complete -c tcplog -n "__fish_tcplog_needs_command" -f -a "convert" -d 'Write re
 complete -c tcplog -n "__fish_tcplog_needs_command" -f -a "filter" -d 'Keep some records, in the input\'s own form'
 complete -c tcplog -n "__fish_tcplog_needs_command" -f -a "show" -d 'Show records with their fields'
 complete -c tcplog -n "__fish_tcplog_needs_command" -f -a "info" -d 'Sum up each connection, and everything'
-complete -c tcplog -n "__fish_tcplog_needs_command" -f -a "formats" -d 'List the layouts, events, flags and codes this build knows'
+complete -c tcplog -n "__fish_tcplog_needs_command" -f -a "formats" -d 'List the layouts, events, payloads, flags and codes this build knows'
 complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -l input-format -d 'Take the inputs for this kind instead of recognising them by content' -r
 complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -l id -d 'Log ID that matches this glob: `*` is any run of bytes, `?` any byte, `[a-z]` one of a set, `{a,b}` either, and `\\` takes the next character as it is' -r
 complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -l tag -d 'Tag that matches this glob' -r

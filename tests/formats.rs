@@ -870,6 +870,147 @@ fn a_mistake_in_a_format_file_names_the_file() {
     }
 }
 
+/// The groups of an event's payloads, with their stacks.
+fn groups(formats: &Formats, event: u8) -> Vec<String> {
+    let payloads = formats.payloads().iter();
+    let of_event = payloads.filter(|payload| payload.event == EventId(event));
+    let mut groups: Vec<String> = of_event
+        .map(|payload| format!("{}.{}", payload.stack_name(), payload.name))
+        .collect();
+    groups.dedup();
+    groups
+}
+
+#[test]
+fn payloads_of_a_directory_replace_those_of_their_event_and_stack() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let file = r#"
+        [[codes]]
+        name = "local_reasons"
+        code = [{ value = 1, name = "LOCAL" }]
+        [[bits]]
+        name = "local_bits"
+        bit = [{ mask = 1, name = "ONE" }]
+        [[codes]]
+        name = "rack_send_kinds"
+        code = [{ value = 0, name = "REPLACED" }]
+        [[cells]]
+        name = "local"
+        fields = [["local_bits", "flex2", "flags local_bits", "some bits"]]
+        [[payload]]
+        event = 13
+        name = "local"
+        stack = "rack"
+        with = ["rack", "local"]
+        says = "local {reason}"
+        fields = [["reason", "flex1", "code local_reasons", "why"]]
+        [[payload]]
+        event = 200
+        name = "two_hundred"
+        says = "new"
+    "#;
+    fs::write(dir.path().join("local.toml"), file).expect("written");
+    let builtin = Formats::builtin();
+    let formats = Formats::load(Some(dir.path())).expect("loads");
+    // All variants of RACK's 13 are gone; BBR's 13 and RACK's 14 are not.
+    assert_eq!(groups(builtin, 13), ["rack.timer", "bbr.timer"]);
+    assert_eq!(groups(&formats, 13), ["bbr.timer", "rack.local"]);
+    assert_eq!(groups(&formats, 14), groups(builtin, 14));
+    assert_eq!(groups(&formats, 200), ["tcp.two_hundred"]);
+    let local = text(&listing::named(&formats, "rack.local").expect("rack.local"));
+    assert!(local.contains("code local_reasons"), "{local}");
+    assert!(local.contains("flags local_bits"), "{local}");
+    // What the embedded set of cells has besides.
+    assert!(local.contains("time_us"), "{local}");
+    let codes = &formats.payloads().codes;
+    let code = |table: &str, value| {
+        let table = codes.iter().find(|t| t.name == table).expect("a table");
+        table.get(value, Release::Main).map(str::to_owned)
+    };
+    assert_eq!(code("local_reasons", 1).as_deref(), Some("LOCAL"));
+    assert_eq!(code("rack_send_kinds", 0).as_deref(), Some("REPLACED"));
+    assert_eq!(code("rack_send_kinds", 1), None);
+    assert!(code("rack_map_changes", 1).is_some());
+
+    // Of two files, the later one has the event.
+    let later = "[[payload]]\nevent = 13\nname = \"later\"\nstack = \"rack\"\nsays = \"\"";
+    fs::write(dir.path().join("zz.toml"), later).expect("written");
+    let formats = Formats::load(Some(dir.path())).expect("loads");
+    assert_eq!(groups(&formats, 13), ["bbr.timer", "rack.later"]);
+    // Without its stack it is another payload, tried after those of the stack.
+    let shared = later.replace("stack = \"rack\"\n", "");
+    fs::write(dir.path().join("zz.toml"), shared).expect("written");
+    let formats = Formats::load(Some(dir.path())).expect("loads");
+    assert_eq!(
+        groups(&formats, 13),
+        ["bbr.timer", "rack.local", "tcp.later"]
+    );
+    let tried = formats.payloads().of(
+        EventId(13),
+        Some(tcplog::format::Stack::Rack),
+        Release::Main,
+    );
+    let tried: Vec<&str> = tried.map(|payload| payload.name.as_str()).collect();
+    assert_eq!(tried, ["local", "later"]);
+}
+
+#[test]
+fn a_mistake_in_a_payload_names_its_own_file() {
+    let payload = |event: u8, kind: &str| {
+        format!(
+            "[[payload]]\nevent = {event}\nname = \"local\"\nsays = \"\"\n\
+             fields = [[\"a\", \"flex1\", \"{kind}\", \"\"]]\n"
+        )
+    };
+    // Between two files without one.
+    let around = [
+        ("a.toml", payload(200, "us")),
+        ("z.toml", payload(203, "us")),
+    ];
+    let set = "[[cells]]\nname = \"local\"\nfields = [[\"a\", \"flex1\", \"hours\", \"\"]]";
+    let other_kind =
+        "[[cells]]\nname = \"rack\"\nfields = [[\"time_us\", \"timeStamp\", \"us\", \"\"]]";
+    let v9 = include_str!("../formats/stackinfo.toml").replace("\"flex8\"", "\"flex9\"");
+    for (text, within, cause) in [
+        (
+            payload(201, "hours"),
+            "payload local of event 201",
+            "a: unknown kind \"hours\"",
+        ),
+        // It contradicts a.toml.
+        (
+            payload(201, "bytes"),
+            "payload local of event 201",
+            "a is bytes here and us elsewhere",
+        ),
+        // Of an embedded group.
+        (
+            payload(201, "us")
+                .replace("\"a\"", "\"timers\"")
+                .replace("name = \"local\"", "name = \"timer\"\nstack = \"rack\""),
+            "payload timer of event 201",
+            "timers is us here and flags pacer_timer_mask elsewhere",
+        ),
+        (set.to_owned(), "cells local", "a: unknown kind \"hours\""),
+        // What embedded payloads use.
+        (other_kind.to_owned(), "payload ", "time_us is"),
+        (v9, "payload ", "\"flex8\" is no cell"),
+    ] {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        for (name, text) in &around {
+            fs::write(dir.path().join(name), text).expect("written");
+        }
+        fs::write(dir.path().join("wrong.toml"), &text).expect("written");
+        let error = Formats::load(Some(dir.path()))
+            .expect_err(&text)
+            .to_string();
+        let file = dir.path().join("wrong.toml");
+        let start = format!("{}: {within}", file.display());
+        assert!(error.starts_with(&start), "{start}: {error}");
+        assert!(error.contains(cause), "{cause}: {error}");
+    }
+}
+
 #[test]
 fn a_directory_without_formats_is_an_error() {
     let dir = tempfile::tempdir().expect("temporary directory");
@@ -902,8 +1043,163 @@ fn every_listed_name_can_be_shown() {
             names += 1;
         }
     }
-    // Versions, versions by ABI, structures, tables.
-    assert_eq!(names, 4 + 12 + 8 + (1 + 5 + 17));
+    // Versions, versions by ABI, structures, tables: events and payloads, those
+    // of every event, and those that only payloads name.
+    let payloads = formats.payloads();
+    let tables = payloads.bits.len() + payloads.codes.len();
+    assert!(tables > formats.bits.len() + formats.codes.len());
+    assert_eq!((formats.bits.len(), formats.codes.len()), (5, 17));
+    assert_eq!(names, 4 + 12 + 8 + 2 + tables);
+    assert!(text_form.contains("rack_map_changes"), "{text_form}");
+}
+
+fn json(name: &str) -> serde_json::Value {
+    let shown = listing::named(Formats::builtin(), name).unwrap_or_else(|e| panic!("{e}"));
+    shown.to_json()
+}
+
+/// The names of the tables that `name` shows, each once.
+fn shown(name: &str) -> Vec<String> {
+    let json = json(name);
+    let tables = json["tables"].as_array().expect("tables").iter();
+    let mut names: Vec<String> = tables
+        .map(|table| table["name"].as_str().expect("a name").to_owned())
+        .collect();
+    names.dedup();
+    names
+}
+
+#[test]
+fn every_payload_is_listed_and_can_be_shown() {
+    let formats = Formats::builtin();
+    let json = json("payloads");
+    let rows = json["tables"][0]["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), formats.payloads().iter().count());
+    let index = listing::index(formats).to_json();
+    let entry = index["tables"][3]["rows"].as_array().expect("rows").iter();
+    let entry: Vec<_> = entry.filter(|row| row["name"] == "payloads").collect();
+    assert_eq!(entry.len(), 1);
+    assert_eq!(entry[0]["entries"], rows.len());
+
+    let ids: Vec<u64> = rows.iter().filter_map(|row| row["id"].as_u64()).collect();
+    assert!(ids.is_sorted());
+    let mut fields = 0;
+    for row in rows {
+        let stack = row["stack"].as_str().expect("a stack");
+        let stack = if stack == "all" { "tcp" } else { stack };
+        let name = format!("{stack}.{}", row["name"].as_str().expect("a name"));
+        let shown = self::json(&name);
+        let variants = shown["tables"].as_array().expect("tables");
+        // The same, and only once.
+        let same = variants.iter().filter(|table| {
+            let keys = ["id", "event", "stack", "releases", "when", "says"];
+            keys.iter().all(|key| table[*key] == row[*key]) && table["name"] == name.as_str()
+        });
+        let same: Vec<_> = same.collect();
+        assert_eq!(same.len(), 1, "{row}");
+        fields += same[0]["rows"].as_array().expect("fields").len();
+    }
+    let all: usize = formats.payloads().iter().map(|p| p.fields.len()).sum();
+    assert_eq!(fields, all);
+}
+
+#[test]
+fn a_payload_is_shown_as_the_file_writes_it() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let file = r#"
+        [[payload]]
+        event = 13
+        name = "alarm"
+        stack = "rack"
+        until = "13.0"
+        when = { flex8 = [0, "3..5"], tlb_flex1 = [7] }
+        says = "rings[ after {wait_us}]"
+        fields = [["wait_us", "flex3:flex4", "signed us", "how long"],
+                  ["on", "flex7[2]", "bool", "whether it rings"]]
+        [[payload]]
+        event = 13
+        name = "alarm"
+        says = ""
+    "#;
+    fs::write(dir.path().join("local.toml"), file).expect("written");
+    let formats = Formats::load(Some(dir.path())).expect("loads");
+    let alarm = listing::named(&formats, "rack.alarm").expect("rack.alarm");
+    let doc = "timer or pacer started";
+    assert_eq!(
+        alarm.to_json(),
+        serde_json::json!({ "schema": 1, "tables": [{
+            "name": "rack.alarm", "doc": doc, "id": 13, "event": "TIMERSTAR", "stack": "rack",
+            "releases": "up to 13.0", "when": "flex8 = 0, 3..5 and tlb_flex1 = 7",
+            "says": "rings[ after {wait_us}]",
+            "rows": [
+                { "name": "wait_us", "cell": "flex3:flex4", "kind": "signed us", "unit": "µs",
+                  "meaning": "how long" },
+                { "name": "on", "cell": "flex7[2]", "kind": "bool", "unit": "",
+                  "meaning": "whether it rings" },
+            ],
+        }] })
+    );
+    assert_eq!(
+        text(&alarm),
+        "rack.alarm: timer or pacer started\n\
+         \x20 id        13\n\
+         \x20 event     TIMERSTAR\n\
+         \x20 stack     rack\n\
+         \x20 releases  up to 13.0\n\
+         \x20 when      flex8 = 0, 3..5 and tlb_flex1 = 7\n\
+         \x20 says      rings[ after {wait_us}]\n\
+         \x20 NAME     CELL         KIND       UNIT  MEANING\n\
+         \x20 wait_us  flex3:flex4  signed us  µs    how long\n\
+         \x20 on       flex7[2]     bool             whether it rings\n"
+    );
+    // Without stack, condition, sentence and fields; and both by the bare name.
+    let all = text(&listing::named(&formats, "tcp.alarm").expect("tcp.alarm"));
+    assert_eq!(
+        all,
+        "tcp.alarm: timer or pacer started\n\
+         \x20 id        13\n\
+         \x20 event     TIMERSTAR\n\
+         \x20 stack     all\n\
+         \x20 releases  all\n"
+    );
+    let both = text(&listing::named(&formats, "alarm").expect("alarm"));
+    assert_eq!(both, format!("{all}\n{}", text(&alarm)));
+}
+
+#[test]
+fn payloads_are_found_by_name_stack_and_event() {
+    assert_eq!(shown("rack.timer"), ["rack.timer"]);
+    assert_eq!(shown("tcp.timer"), ["tcp.timer"]);
+    // By event, then by stack: 3, then 13 of RACK and of BBR.
+    assert_eq!(shown("timer"), ["tcp.timer", "rack.timer", "bbr.timer"]);
+    let timerstar = json("TIMERSTAR");
+    assert_eq!(shown("TIMERSTAR"), ["rack.timer", "bbr.timer"]);
+    for same in ["13", "timerstar", "BBR_LOG_TIMERSTAR"] {
+        assert_eq!(json(same), timerstar, "{same}");
+    }
+    assert_eq!(json("rack.13"), json("rack.timer"));
+    assert_eq!(shown("bbr.TIMERSTAR"), ["bbr.timer"]);
+    // Every event of a name, and a payload before an event of its name.
+    assert_eq!(shown("RTO")[0], "tcp.timer");
+    assert!(shown("RTO").contains(&"rack.rto".to_owned()));
+    assert!(shown("rto").iter().all(|name| name.ends_with(".rto")));
+    // Nothing is known of the cells of event 71, but what it is.
+    let unused = json("71");
+    assert_eq!(unused["tables"][0]["name"], "events");
+    assert_eq!(unused["tables"][0]["rows"][0]["name"], "UNUSED_71");
+    let formats = Formats::builtin();
+    for name in [
+        "203",
+        "rack.203",
+        "freebsd.timer",
+        "tahoe.timer",
+        "rack.",
+        ".timer",
+        "timer/i386",
+    ] {
+        let error = listing::named(formats, name).expect_err(name);
+        assert!(!error.to_string().is_empty());
+    }
 }
 
 #[test]
@@ -981,17 +1277,35 @@ fn an_unknown_name_suggests_near_ones() {
         Err(ListingError::UnknownName { near, .. }) => near,
         other => panic!("{name}: {other:?}"),
     };
-    assert_eq!(near("event"), ["events", "tlb_eventflags"]);
+    assert_eq!(near("event")[0], "events");
+    assert!(near("event").len() <= 5);
     assert_eq!(near("tlb_flag")[0], "tlb_flags");
     assert!(near("v5").contains(&"v9".to_owned()));
     assert_eq!(near("TCP_STATES"), ["tcp_states"]);
     assert_eq!(near("zzzzzzzzzz"), Vec::<String>::new());
     let says = |name: &str| listing::named(formats, name).expect_err(name).to_string();
     assert_eq!(
-        says("event"),
-        "no format named \"event\"; did you mean events or tlb_eventflags?"
+        says("tlb_eventflag"),
+        "no format named \"tlb_eventflag\"; did you mean tlb_eventflags?"
+    );
+    // What is spelled alike comes before what begins with it, and that before
+    // what contains it.
+    let flags = near("flags");
+    assert!(flags.iter().all(|name| name.contains("flags")), "{flags:?}");
+    let rtt = near("rtt_");
+    assert_eq!(rtt[0], "rtt", "{rtt:?}");
+    assert!(
+        rtt[1..].iter().any(|name| name.starts_with("rtt_")),
+        "{rtt:?}"
     );
     assert_eq!(near("events/i386"), ["events"]);
+    assert_eq!(near("payload")[0], "payloads");
+    assert_eq!(near("rack.timr")[0], "rack.timer");
+    assert_eq!(near("rak.timer")[0], "rack.timer");
+    assert_eq!(near("Rack.Timer"), ["rack.timer"]);
+    assert_eq!(near("rack.timer/i386"), ["rack.timer"]);
+    assert_eq!(near("just_retrn")[0], "just_return");
+    assert_eq!(near("TIMERSTRA")[0], "TIMERSTAR");
     assert!(says("v9/vax").contains("lp64, i386, ilp32-time64"));
     assert!(says("v9/lp64/middle").contains("little, big"));
     assert!(says("").contains("no format named"));

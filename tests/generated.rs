@@ -172,6 +172,133 @@ fn without_tail(page: Vec<u8>) -> String {
     page[..end].to_owned()
 }
 
+const PAYLOADS: &str = r#".SH PAYLOADS
+A record has 104 stack specific bytes and a few fields whose meaning depends on
+the event, on the stack that logged it, often on a sub-type, and on the release.
+A payload names them for one such case.
+.SS "Choice of a payload"
+.TP
+\fBevent\fR
+Number of the event.
+.TP
+\fBstack\fR
+\fBfreebsd\fR, \fBrack\fR or \fBbbr\fR; without it, the payload is for every stack.
+.TP
+\fBsince\fR, \fBuntil\fR
+First and last release, both included.
+.TP
+\fBwhen\fR
+Conditions, all of which must hold: a cell and the list of its values, each a
+number or a text "\fILOW\fR..\fIHIGH\fR" with both ends, as in
+{ flex8 = [0, "3..7"], "flex7[0]" = [1] }.
+.PP
+The first payload that fits is taken, in the order of the files, those of the
+stack before those of every stack; so what has more conditions stands before
+what has fewer. Where none fits, cells are shown as bare numbers.
+.SS "Content of a payload"
+.TP
+\fBname\fR
+Name of the group, in snake_case; variants of an event share one. With the stack,
+or tcp where there is none, it begins the names of the fields in Wireshark:
+tcplog.rack.timer.slot_us. In one group, a field must have the same kind
+everywhere.
+.TP
+\fBclass\fR
+What it is about, for colors: loss, timer, ack, pacing, rtt, send, state or app.
+.TP
+\fBfields\fR
+A list of [name, cell, kind, doc]. Names are in snake_case and end in the unit
+(timeout_us). The name of a cell is only allowed for that cell. No bit may be
+named twice; what is not named is shown as a bare number.
+.TP
+\fBwith\fR
+Names of sets of cells (\fB[[cells]]\fR) whose fields are added, except those whose
+name or cell the payload uses itself. The last file that has a set wins.
+.TP
+\fBsays\fR
+A sentence; see below.
+.SS Cells
+.TP
+\fBflex2\fR, \fBcur_del_rate\fR
+A cell by its name in tcp_log_bbr (\fBtcplog formats tcp_log_bbr\fR).
+.TP
+\fBflex3:flex4\fR
+Two 32-bit cells as one number of 64 bits, the high half first.
+.TP
+\fBu8@0\fR, \fBu16@88\fR, \fBu32@32\fR, \fBu64@24\fR
+A number by its size and its place in the 104 bytes.
+.TP
+\fBtlb_flex1\fR, \fBtlb_flex2\fR, \fBtlb_len\fR, \fBtlb_errno\fR
+A field of the record outside these bytes.
+.TP
+\fICELL\fR\fB[3]\fR, \fICELL\fR\fB[0..2]\fR
+A bit, or the bits from one to another, both included; 0 is the lowest.
+.SS Kinds
+.TP
+\fBcount\fR, \fBhex\fR, \fBbool\fR, \fBline\fR
+A number, one that is read in hexadecimal, zero or not, a line of the kernel's
+source.
+.TP
+\fBns\fR, \fBus\fR, \fBms\fR, \fBseconds\fR, \fBticks\fR
+A duration.
+.TP
+\fBclock_us\fR
+A moment in microseconds, by a clock that may wrap.
+.TP
+\fBbytes\fR, \fBbandwidth\fR
+Bytes, and bytes per second.
+.TP
+\fBseq\fR, \fBrseq\fR
+A sequence number of what this end sends, and of what the peer sends.
+.TP
+\fBpercent\fR, \fBgain\fR
+Hundredths, and 256ths.
+.TP
+\fBpointer\fR
+An address in the kernel, which is masked in what is shown.
+.TP
+\fBflags\fR \fITABLE\fR, \fBcode\fR \fITABLE\fR
+Bits or a value with names from a table of \fB[[bits]]\fR or \fB[[codes]]\fR.
+.PP
+Before any of them, \fBsigned\fR makes the number one in two's complement, of as
+many bits as are read.
+.SS Sentences
+A phrase that says what happened, in lower case and without a full stop.
+.TP
+\fB{\fR\fIfield\fR\fB}\fR
+The field's value, with its unit.
+.TP
+\fB{\fR\fIfield\fR\fB?\fR\fItext\fR\fB|\fR\fIother text\fR\fB}\fR
+One text if the field is not zero, the other if it is; either may be empty, and
+neither holds fields.
+.TP
+\fB[\fR...\fB]\fR
+Left out if every field in it is zero. It must have one, and does not nest.
+.PP
+The sentence of IN and OUT follows what is said of the segment, and may be empty.
+.SS Example
+.nf
+[[cells]]
+name = "clock"
+fields = [["time_us", "timeStamp", "clock_us", "uptime"]]
+
+[[payload]]
+event = 13
+name = "timer"
+stack = "rack"
+since = "13"
+when = { flex8 = [1] }
+class = "timer"
+with = ["clock"]
+says = "timer started: {timers}, fires in {timeout_us}[, paced by {slot_us}]"
+fields = [
+  ["timeout_us", "flex2", "us", "how long the timer runs"],
+  ["timers", "flex3", "flags pacer_timer_mask", "timers that run"],
+  ["slot_us", "flex5", "us", "delay of the pacer"],
+]
+.fi
+"#;
+
 fn formats_page() -> Vec<u8> {
     let formats = Formats::builtin();
     let mut page = String::from(
@@ -182,8 +309,14 @@ fn formats_page() -> Vec<u8> {
          .SH DESCRIPTION\n\
          What a kernel writes stands in files of the TOML form, which are part of the\n\
          program. \\fBtcplog formats\\fR lists their content. With \\fB\\-\\-formats\\fR\n\
-         \\fIDIR\\fR every \\fI*.toml\\fR file of a directory is read after them; a version,\n\
-         table, code or event number defined there replaces the built-in one.\n\
+         \\fIDIR\\fR every \\fI*.toml\\fR file of a directory is read after them, in the order\n\
+         of their names; a version, table or event number defined there replaces the\n\
+         built-in one. Payloads for an event and a stack replace all built-in ones of that\n\
+         event and that stack.\n\
+         .PP\n\
+         The payloads, which say what the cells of each event mean, are built in as\n\
+         \\fIbase.toml\\fR (base stack, and code that all stacks share), \\fIrack.toml\\fR and\n\
+         \\fIbbr.toml\\fR.\n\
          .PP\n\
          A file may have any of these parts:\n\
          .TP\n\
@@ -210,10 +343,18 @@ fn formats_page() -> Vec<u8> {
          .TP\n\
          \\fB[[codes]]\\fR\n\
          \\fBname\\fR, \\fBdoc\\fR, and \\fBcode\\fR, a list of { value, name, since, until }.\n\
+         .TP\n\
+         \\fB[[payload]]\\fR\n\
+         What the cells of one event, or of one sub-type of it, mean; see \\fBPAYLOADS\\fR.\n\
+         .TP\n\
+         \\fB[[cells]]\\fR\n\
+         \\fBname\\fR and \\fBfields\\fR: cells that several payloads have in common.\n\
          .PP\n\
-         Releases are 12.0, 12, 13.0, 13, 14, 15 and main.\n\
-         .SH \"RECORD VERSIONS\"\n",
+         Releases are 12.0, 12, 13.0, 13, 14, 15 and main; 13 is 13.1 and later, 12 what\n\
+         came after 12.0.\n",
     );
+    page.push_str(PAYLOADS);
+    page.push_str(".SH \"RECORD VERSIONS\"\n");
     for version in &formats.versions {
         writeln!(
             page,

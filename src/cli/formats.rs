@@ -7,12 +7,13 @@ use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use std::io::Write;
 
-/// List the layouts, events, flags and codes this build knows
+/// List the layouts, events, payloads, flags and codes this build knows
 ///
 /// With a NAME, one of them is printed as a table.
 #[derive(Debug, Args)]
 pub struct Formats {
-    /// What to print: a name from the list, such as v9, v6/i386/big, events or tlb_flags
+    /// What to print: a name from the list, such as v9, v6/i386/big, events or tlb_flags; or
+    /// the payloads of a name (rack.timer, timer) or an event (TIMERSTAR, 13)
     name: Option<String>,
     /// Form of the output
     #[arg(long, value_name = "FORM", default_value = "text")]

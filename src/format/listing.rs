@@ -4,56 +4,15 @@
 //! Both give a [`Listing`], a few tables of cells, so that text and JSON
 //! cannot disagree.
 
+mod near;
+mod payloads;
+mod table;
+
+pub use table::Listing;
+
 use super::layout::{Kind, Layout};
-use super::{Abi, Dialect, Formats, Order, ReleaseRange};
-use serde_json::{Map, Value, json};
-use std::io::{self, Write};
-
-/// Tables to show, in order.
-#[derive(Clone, Debug)]
-pub struct Listing {
-    tables: Vec<Table>,
-}
-
-#[derive(Clone, Debug)]
-struct Table {
-    name: String,
-    doc: String,
-    /// Of a structure: its bytes.
-    size: Option<usize>,
-    columns: &'static [Column],
-    rows: Vec<Vec<Cell>>,
-}
-
-/// A column: its JSON key, which in capitals heads the column in text.
-type Column = &'static str;
-
-#[derive(Clone, Debug)]
-enum Cell {
-    Text(String),
-    Number(i64),
-    /// Shown in hexadecimal.
-    Mask(u64),
-}
-
-impl From<&str> for Cell {
-    fn from(text: &str) -> Cell {
-        Cell::Text(text.to_owned())
-    }
-}
-
-impl From<String> for Cell {
-    fn from(text: String) -> Cell {
-        Cell::Text(text)
-    }
-}
-
-impl From<usize> for Cell {
-    fn from(number: usize) -> Cell {
-        // Counts and offsets of things that lie in memory.
-        Cell::Number(number as i64)
-    }
-}
+use super::{Abi, Dialect, Event, EventId, Formats, Order, ReleaseRange};
+use table::{Cell, Table};
 
 /// Why a name shows nothing.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -119,7 +78,7 @@ pub fn index(formats: &Formats) -> Listing {
 
     let mut tables = Table::new(
         "tables",
-        "Names of numbers",
+        "Names of numbers, and of cells",
         &["name", "kind", "entries", "meaning"],
     );
     tables.push([
@@ -127,6 +86,12 @@ pub fn index(formats: &Formats) -> Listing {
         "events".into(),
         formats.events.iter().count().into(),
         EVENTS_DOC.into(),
+    ]);
+    tables.push([
+        payloads::PAYLOADS.into(),
+        "payloads".into(),
+        formats.payloads().iter().count().into(),
+        payloads::DOC.into(),
     ]);
     for bits in &formats.payloads().bits {
         let (name, doc) = (bits.name.as_str(), bits.doc.as_str());
@@ -155,7 +120,9 @@ const EVENTS_DOC: &str = "What happened: tlb_eventid";
 /// * `v9`, `v9/i386` or `v9/i386/big`: header, record and verbose part of a
 ///   version; LP64 and little endian where not given;
 /// * a structure, `tcp_log_bbr` or `tcp_log_buffer/i386`, of the newest version;
-/// * `events`; a table of bits, `tlb_flags`; a table of codes, `tcp_states`.
+/// * `events`; a table of bits, `tlb_flags`; a table of codes, `tcp_states`;
+/// * `payloads`; those of a name and stack, `rack.timer`, of a name, `timer`,
+///   or of an event, `TIMERSTAR` or `13`, which itself is shown if it has none.
 pub fn named(formats: &Formats, name: &str) -> Result<Listing, ListingError> {
     let (base, suffix) = match name.split_once('/') {
         Some((base, suffix)) => (base, Some(suffix)),
@@ -181,15 +148,32 @@ pub fn named(formats: &Formats, name: &str) -> Result<Listing, ListingError> {
         .unwrap_or_default()
         .into_iter()
         .find(|layout| layout.name == base);
-    match found {
-        Some(layout) => Ok(Listing {
+    if let Some(layout) = found {
+        return Ok(Listing {
             tables: vec![structure(layout, order)],
-        }),
-        None => Err(ListingError::UnknownName {
-            name: name.to_owned(),
-            near: near(formats, base),
-        }),
+        });
     }
+    // Last, for events go by their constants in any case, and a structure can
+    // be called like one (tcp_log_sendfile).
+    if suffix.is_none() {
+        let tables = payloads::named(formats, base);
+        if !tables.is_empty() {
+            return Ok(Listing { tables });
+        }
+        // An event of whose cells nothing is known.
+        let called = formats.events.find(base);
+        let all = formats.events.iter();
+        let mut known = all.filter(|e| called.contains(&EventId(e.id))).peekable();
+        if known.peek().is_some() {
+            return Ok(Listing {
+                tables: vec![events(known)],
+            });
+        }
+    }
+    Err(ListingError::UnknownName {
+        name: name.to_owned(),
+        near: near::near(formats, base),
+    })
 }
 
 /// Reads `ABI` or `ABI/ORDER`.
@@ -272,18 +256,10 @@ fn structure(layout: &Layout, order: Order) -> Table {
 
 fn numbers(formats: &Formats, name: &str) -> Option<Table> {
     if name == EVENTS {
-        let columns = &["id", "name", "constant", "releases", "meaning"];
-        let mut table = Table::new(EVENTS, EVENTS_DOC, columns);
-        for event in &formats.events {
-            table.push([
-                Cell::Number(event.id.into()),
-                event.name.as_str().into(),
-                event.constant.as_str().into(),
-                releases(event.range()).into(),
-                event.says.as_str().into(),
-            ]);
-        }
-        return Some(table);
+        return Some(events(formats.events.iter()));
+    }
+    if name == payloads::PAYLOADS {
+        return Some(payloads::all(formats));
     }
     if let Some(bits) = formats.payloads().bits.iter().find(|t| t.name == name) {
         let mut table = Table::new(&bits.name, &bits.doc, &["mask", "name", "releases"]);
@@ -303,6 +279,21 @@ fn numbers(formats: &Formats, name: &str) -> Option<Table> {
     Some(table)
 }
 
+fn events<'a>(shown: impl Iterator<Item = &'a Event>) -> Table {
+    let columns = &["id", "name", "constant", "releases", "meaning"];
+    let mut table = Table::new(EVENTS, EVENTS_DOC, columns);
+    for event in shown {
+        table.push([
+            Cell::Number(event.id.into()),
+            event.name.as_str().into(),
+            event.constant.as_str().into(),
+            releases(event.range()).into(),
+            event.says.as_str().into(),
+        ]);
+    }
+    table
+}
+
 /// A range of releases in words.
 fn releases(range: ReleaseRange) -> String {
     match (range.since, range.until) {
@@ -312,178 +303,4 @@ fn releases(range: ReleaseRange) -> String {
         (Some(since), Some(until)) if since == until => since.to_string(),
         (Some(since), Some(until)) => format!("{since} to {until}"),
     }
-}
-
-/// Names that are spelled like `name`, or begin with it, best first.
-fn near(formats: &Formats, name: &str) -> Vec<String> {
-    let versions = formats.versions.iter().map(|v| format!("v{}", v.number));
-    let structures = newest(formats, Abi::Lp64, Order::Little)
-        .map(structures_of)
-        .unwrap_or_default()
-        .into_iter()
-        .map(|layout| layout.name.clone());
-    let bits = formats
-        .payloads()
-        .bits
-        .iter()
-        .map(|table| table.name.clone());
-    let codes = formats
-        .payloads()
-        .codes
-        .iter()
-        .map(|table| table.name.clone());
-    let wanted = name.to_lowercase();
-    let enough = 1 + wanted.chars().count() / 3;
-    let mut near: Vec<(usize, String)> = versions
-        .chain(std::iter::once(EVENTS.to_owned()))
-        .chain(structures)
-        .chain(bits)
-        .chain(codes)
-        .filter_map(|known| {
-            let contains = wanted.len() > 1 && known.contains(&wanted);
-            let distance = edit_distance(&wanted, &known);
-            (contains || distance <= enough).then_some((distance, known))
-        })
-        .collect();
-    near.sort();
-    if let Some((0, _)) = near.first() {
-        // The right name in the wrong case, or with a suffix that it cannot have.
-        near.truncate(1);
-    }
-    near.truncate(5);
-    near.into_iter().map(|(_, known)| known).collect()
-}
-
-/// How many letters must be added, dropped or changed (Levenshtein).
-fn edit_distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, from) in a.chars().enumerate() {
-        // What stood diagonally above, and to the left, of the next cell.
-        let (mut diagonal, mut left) = (i, i + 1);
-        for (cell, to) in row.iter_mut().skip(1).zip(b.chars()) {
-            let changed = diagonal + usize::from(from != to);
-            diagonal = *cell;
-            left = changed.min(diagonal + 1).min(left + 1);
-            *cell = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or(0)
-}
-
-impl Table {
-    fn new(name: &str, doc: &str, columns: &'static [Column]) -> Table {
-        Table {
-            name: name.to_owned(),
-            doc: doc.to_owned(),
-            size: None,
-            columns,
-            rows: Vec::new(),
-        }
-    }
-
-    fn push<const N: usize>(&mut self, row: [Cell; N]) {
-        debug_assert_eq!(N, self.columns.len());
-        self.rows.push(row.into());
-    }
-}
-
-impl Cell {
-    fn text(&self, width: usize) -> String {
-        match self {
-            Cell::Text(text) => format!("{text:<width$}"),
-            Cell::Number(number) => format!("{number:>width$}"),
-            Cell::Mask(mask) => format!("{:>width$}", format!("{mask:#x}")),
-        }
-    }
-
-    /// Numbers that a double cannot hold become text, as everywhere in our JSON.
-    fn json(&self) -> Value {
-        const EXACT: u64 = 1 << 53;
-        match self {
-            Cell::Text(text) => json!(text),
-            Cell::Number(number) if number.unsigned_abs() > EXACT => json!(number.to_string()),
-            Cell::Number(number) => json!(number),
-            Cell::Mask(mask) if *mask > EXACT => json!(mask.to_string()),
-            Cell::Mask(mask) => json!(mask),
-        }
-    }
-}
-
-impl Listing {
-    /// Writes aligned tables, one after the other.
-    pub fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
-        for (at, table) in self.tables.iter().enumerate() {
-            if at > 0 {
-                writeln!(out)?;
-            }
-            match table.size {
-                Some(size) => writeln!(out, "{}, {size} bytes: {}", table.name, table.doc)?,
-                None => writeln!(out, "{}: {}", table.name, table.doc)?,
-            }
-            let heads: Vec<String> = table.columns.iter().map(|c| c.to_uppercase()).collect();
-            let mut widths: Vec<usize> = heads.iter().map(String::len).collect();
-            for row in &table.rows {
-                for (width, cell) in widths.iter_mut().zip(row) {
-                    *width = cell.text(0).chars().count().max(*width);
-                }
-            }
-            // A head stands over its column the way the cells stand.
-            let head = heads.iter().enumerate().map(|(at, head)| {
-                match table.rows.first().and_then(|row| row.get(at)) {
-                    Some(Cell::Number(_) | Cell::Mask(_)) => (head, true),
-                    _ => (head, false),
-                }
-            });
-            let head = head
-                .zip(&widths)
-                .map(|((head, right), &width)| match right {
-                    true => format!("{head:>width$}"),
-                    false => format!("{head:<width$}"),
-                });
-            write_line(out, head)?;
-            for row in &table.rows {
-                let cells = row.iter().zip(&widths);
-                write_line(out, cells.map(|(cell, &width)| cell.text(width)))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// One JSON document:
-    /// `{"schema":1,"tables":[{"name":…,"doc":…,"size":…,"rows":[{…}]}]}`.
-    /// The keys of a row are the heads of the columns; only structures have `size`.
-    pub fn to_json(&self) -> Value {
-        let tables: Vec<Value> = self.tables.iter().map(Table::json).collect();
-        json!({ "schema": 1, "tables": tables })
-    }
-
-    /// Writes [`Listing::to_json`] and a newline.
-    pub fn write_json(&self, out: &mut dyn Write) -> io::Result<()> {
-        serde_json::to_writer(&mut *out, &self.to_json())?;
-        writeln!(out)
-    }
-}
-
-impl Table {
-    fn json(&self) -> Value {
-        let row = |row: &Vec<Cell>| -> Value {
-            let keys = self.columns.iter().map(|key| (*key).to_owned());
-            let object: Map<String, Value> = keys.zip(row.iter().map(Cell::json)).collect();
-            object.into()
-        };
-        let rows: Vec<Value> = self.rows.iter().map(row).collect();
-        let mut table = json!({ "name": self.name, "doc": self.doc, "rows": rows });
-        if let (Some(size), Some(object)) = (self.size, table.as_object_mut()) {
-            object.insert("size".to_owned(), size.into());
-        }
-        table
-    }
-}
-
-fn write_line(out: &mut dyn Write, cells: impl Iterator<Item = String>) -> io::Result<()> {
-    let line = cells.collect::<Vec<_>>().join("  ");
-    writeln!(out, "  {}", line.trim_end())
 }

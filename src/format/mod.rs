@@ -173,6 +173,7 @@ impl Formats {
                     what: "no *.toml file in this directory".to_owned(),
                 });
             }
+            let embedded = files.len();
             for path in paths {
                 let text = std::fs::read_to_string(&path).map_err(|cause| FormatError::Read {
                     path: path.clone(),
@@ -180,11 +181,24 @@ impl Formats {
                 })?;
                 files.push(parse(&path, &text)?);
             }
+            // Payloads name cells, so whoever cuts these anew can spoil them.
+            let cuts = |(_, file): &&(PathBuf, File)| {
+                file.version.is_some() || !(file.structs.is_empty() && file.unions.is_empty())
+            };
+            let given = files.get(embedded..).unwrap_or_default();
+            let blamed = given.iter().rfind(cuts).map(|(path, _)| path.clone());
+            let blamed = blamed.unwrap_or_else(|| dir.to_owned());
+            return Formats::assemble(files, Some(&blamed));
         }
-        Formats::assemble(files)
+        Formats::assemble(files, None)
     }
 
-    fn assemble(files: Vec<(PathBuf, File)>) -> Result<Formats, FormatError> {
+    /// `blamed`: the directory, or the file of it, that is at fault if the
+    /// embedded payloads no longer fit; `None` where there is no directory.
+    fn assemble(
+        files: Vec<(PathBuf, File)>,
+        blamed: Option<&Path>,
+    ) -> Result<Formats, FormatError> {
         let mut formats = Formats {
             versions: Vec::new(),
             dialects: Vec::new(),
@@ -240,8 +254,8 @@ impl Formats {
             dialect.known_flags = known_flags as u16;
             dialect.states = states.unwrap_or(dialect.states);
         }
-        if !declared.is_empty() {
-            let payloads = formats.read_payloads(declared)?;
+        if blamed.is_some() {
+            let payloads = formats.read_payloads(declared, blamed)?;
             formats.payloads = OnceLock::from(payloads);
         }
         Ok(formats)
@@ -250,14 +264,19 @@ impl Formats {
     /// What the cells of each event mean.
     pub fn payloads(&self) -> &Payloads {
         self.payloads.get_or_init(|| {
-            self.read_payloads(Vec::new())
+            self.read_payloads(Vec::new(), None)
                 .expect("the embedded format files are tested to load")
         })
     }
 
     /// The embedded payloads; those `given` for an event and a stack replace
-    /// the embedded ones of both.
-    fn read_payloads(&self, given: Vec<DeclaredPayloads>) -> Result<Payloads, FormatError> {
+    /// the embedded ones of both. A mistake is reported for the file where it
+    /// is, or for `blamed` if an embedded payload no longer fits.
+    fn read_payloads(
+        &self,
+        given: Vec<DeclaredPayloads>,
+        blamed: Option<&Path>,
+    ) -> Result<Payloads, FormatError> {
         let (mut bits, mut codes) = (self.bits.clone(), self.codes.clone());
         let mut files = Vec::new();
         for (name, text) in EMBEDDED_PAYLOADS {
@@ -275,6 +294,7 @@ impl Formats {
             }
             files.push((path, file.cells, file.payload));
         }
+        let embedded = files.len();
         for (path, cells, payloads) in given {
             let replaced = |old: &payload::Declared| payloads.iter().any(|p| p.key() == old.key());
             for (_, _, old) in &mut files {
@@ -284,9 +304,9 @@ impl Formats {
         }
         // The last file that defines a set wins.
         let sets: Vec<payload::CellSet> = files
-            .iter_mut()
+            .iter()
             .rev()
-            .flat_map(|(_, sets, _)| std::mem::take(sets))
+            .flat_map(|(_, sets, _)| sets.iter().rev().cloned())
             .collect();
         let Some(cells) = self.view(table::DEFAULT_VIEW) else {
             return Ok(Payloads::default());
@@ -297,15 +317,38 @@ impl Formats {
             codes: &codes,
             sets: &sets,
         };
+        // What was embedded is right by itself, so a directory has spoilt it:
+        // with a set of cells that it uses, or with the cells themselves.
+        let at_fault = |file: usize, uses: &[String]| -> &Path {
+            let own = files.get(file).map_or(Path::new(""), |(path, ..)| path);
+            let Some(blamed) = blamed.filter(|_| file < embedded) else {
+                return own;
+            };
+            let mut given = files.iter().skip(embedded).rev();
+            let set = given.find(|(_, sets, _)| sets.iter().any(|set| uses.contains(&set.name)));
+            set.map_or(blamed, |(path, ..)| path)
+        };
         let mut all = Vec::new();
-        for (path, _, declared) in &files {
+        // Of each payload, its file and the sets it uses.
+        let mut origins = Vec::new();
+        for (file, (_, sets, declared)) in files.iter().enumerate() {
+            for set in sets {
+                set.check(names)
+                    .map_err(|mistake| mistake.in_file(at_fault(file, &[])))?;
+            }
             for payload in declared {
                 let resolved = payload.resolve(names);
-                all.push(resolved.map_err(|mistake| mistake.in_file(path))?);
+                all.push(
+                    resolved.map_err(|mistake| mistake.in_file(at_fault(file, payload.sets())))?,
+                );
+                origins.push((file, payload.sets()));
             }
         }
-        let last = files.pop().map_or_else(PathBuf::new, |(path, _, _)| path);
-        Payloads::new(all, bits, codes).map_err(|mistake| mistake.in_file(&last))
+        Payloads::new(all, bits, codes).map_err(|(at, mistake)| {
+            let origin = origins.get(at).copied();
+            let (file, uses) = origin.unwrap_or_default();
+            mistake.in_file(at_fault(file, uses))
+        })
     }
 
     /// A way to cut the stack specific bytes, the same in all versions and ABIs.

@@ -5,57 +5,21 @@
 //! sub-type of it, and has a [`Sentence`] that says what happened.
 
 mod cell;
+mod declared;
 mod sentence;
+#[cfg(test)]
+mod tests;
 
 pub use cell::{Cell, RecordCell, Source};
+pub use declared::{CellSet, Declared, Mistake, Names};
 pub use sentence::{Part, Sentence};
 
-use super::layout::Layout;
-use super::table::{EventId, release};
-use super::{BitTable, CodeTable, FormatError, Release, ReleaseRange};
+use super::table::EventId;
+use super::{BitTable, CodeTable, Release, ReleaseRange};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::mem::discriminant;
-use std::path::Path;
-
-/// Cells that several payloads share, as a format file declares them.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CellSet {
-    pub name: String,
-    /// `[name, cell, kind, doc]`.
-    fields: Vec<[String; 4]>,
-}
-
-/// A payload as a format file declares it.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Declared {
-    event: u8,
-    name: String,
-    stack: Option<String>,
-    #[serde(default, deserialize_with = "release")]
-    since: Option<Release>,
-    #[serde(default, deserialize_with = "release")]
-    until: Option<Release>,
-    #[serde(default)]
-    when: BTreeMap<String, Vec<Values>>,
-    class: Option<Class>,
-    #[serde(default)]
-    with: Vec<String>,
-    says: String,
-    #[serde(default)]
-    fields: Vec<[String; 4]>,
-}
-
-/// A value, or a range `"lo..hi"` with both ends.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-enum Values {
-    One(u64),
-    Range(String),
-}
 
 /// A family of TCP stacks: what decides how stack specific bytes are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -176,6 +140,8 @@ impl Unit {
 pub struct PayloadField {
     pub name: String,
     pub cell: Cell,
+    /// The cell as the format file writes it.
+    pub cell_text: String,
     pub unit: Unit,
     /// The kind as the format file writes it.
     pub kind: String,
@@ -187,6 +153,8 @@ pub struct PayloadField {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     pub cell: Cell,
+    /// The cell as the format file writes it.
+    pub cell_text: String,
     /// Ranges, both ends included; one of them must hold the value.
     pub values: Vec<(u64, u64)>,
 }
@@ -197,6 +165,21 @@ impl Condition {
         self.values
             .iter()
             .any(|(lo, hi)| (*lo..=*hi).contains(&value))
+    }
+}
+
+/// Shows as `flex8 = 0, 3..7`.
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = ", self.cell_text)?;
+        for (at, (lo, hi)) in self.values.iter().enumerate() {
+            let comma = if at > 0 { ", " } else { "" };
+            match lo == hi {
+                true => write!(f, "{comma}{lo}")?,
+                false => write!(f, "{comma}{lo}..{hi}")?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -230,197 +213,6 @@ impl Payload {
     }
 }
 
-/// A mistake in a format file.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Mistake {
-    pub payload: String,
-    pub what: String,
-}
-
-impl Mistake {
-    pub(super) fn in_file(self, path: &Path) -> FormatError {
-        FormatError::Content {
-            path: path.to_owned(),
-            what: self.to_string(),
-        }
-    }
-}
-
-impl fmt::Display for Mistake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "payload {}: {}", self.payload, self.what)
-    }
-}
-
-/// What declarations refer to by name.
-#[derive(Clone, Copy)]
-pub struct Names<'a> {
-    /// The view that names the cells of the 104 bytes.
-    pub cells: &'a Layout,
-    pub bits: &'a [BitTable],
-    pub codes: &'a [CodeTable],
-    pub sets: &'a [CellSet],
-}
-
-impl Declared {
-    /// The event and the stack that the payload is for: those of a directory
-    /// replace the embedded ones of both.
-    pub fn key(&self) -> (u8, Option<&str>) {
-        (self.event, self.stack.as_deref())
-    }
-
-    pub fn resolve(&self, names: Names<'_>) -> Result<Payload, Mistake> {
-        self.try_resolve(names).map_err(|what| Mistake {
-            payload: format!("{} of event {}", self.name, self.event),
-            what,
-        })
-    }
-
-    fn try_resolve(&self, names: Names<'_>) -> Result<Payload, String> {
-        check_name(&self.name)?;
-        let stack = match self.stack.as_deref() {
-            None => None,
-            Some(name) => Some(
-                Stack::ALL
-                    .into_iter()
-                    .find(|stack| stack.name() == name)
-                    .ok_or_else(|| format!("unknown stack {name:?}"))?,
-            ),
-        };
-        if self.since.zip(self.until).is_some_and(|(s, u)| s > u) {
-            return Err("since is later than until".to_owned());
-        }
-        let mut fields = Vec::new();
-        for declared in &self.fields {
-            fields.push(field(declared, names)?);
-        }
-        let own = fields.len();
-        for wanted in &self.with {
-            let set = names.sets.iter().find(|set| set.name == *wanted);
-            let set = set.ok_or_else(|| format!("no set of cells named {wanted:?}"))?;
-            for declared in &set.fields {
-                let shared = field(declared, names)?;
-                let taken =
-                    |own: &PayloadField| own.name == shared.name || own.cell.overlaps(&shared.cell);
-                if !fields.iter().take(own).any(taken) {
-                    fields.push(shared);
-                }
-            }
-        }
-        for (at, field) in fields.iter().enumerate() {
-            for other in fields.iter().take(at) {
-                if other.name == field.name {
-                    return Err(format!("two fields named {}", field.name));
-                }
-                if other.cell.overlaps(&field.cell) {
-                    return Err(format!("{} and {} share a cell", other.name, field.name));
-                }
-            }
-            // Cells without a meaning go by the kernel's name for them.
-            let raw = names.cells.field(&field.name);
-            if raw.is_some_and(|raw| !field.cell.is_just(raw.offset, raw.size)) {
-                return Err(format!("{} is the name of another cell", field.name));
-            }
-        }
-        let says = Sentence::parse(&self.says, |name| {
-            fields.iter().position(|field| field.name == name)
-        })?;
-        let mut when = Vec::new();
-        for (cell, values) in &self.when {
-            when.push(Condition {
-                cell: Cell::parse(cell, names.cells)?,
-                values: values.iter().map(range).collect::<Result<_, _>>()?,
-            });
-        }
-        Ok(Payload {
-            event: EventId(self.event),
-            name: self.name.clone(),
-            stack,
-            since: self.since,
-            until: self.until,
-            when,
-            class: self.class,
-            says,
-            fields,
-        })
-    }
-}
-
-fn range(values: &Values) -> Result<(u64, u64), String> {
-    match values {
-        Values::One(value) => Ok((*value, *value)),
-        Values::Range(text) => text
-            .split_once("..")
-            .and_then(|(lo, hi)| Some((lo.parse().ok()?, hi.parse().ok()?)))
-            .filter(|(lo, hi)| lo <= hi)
-            .ok_or_else(|| format!("{text:?} is no range of values")),
-    }
-}
-
-fn check_name(name: &str) -> Result<(), String> {
-    let good = name
-        .bytes()
-        .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'));
-    if good && name.as_bytes().first().is_some_and(u8::is_ascii_lowercase) {
-        Ok(())
-    } else {
-        Err(format!("{name:?} is no name in snake_case"))
-    }
-}
-
-fn field(declared: &[String; 4], names: Names<'_>) -> Result<PayloadField, String> {
-    let [name, cell, kind, doc] = declared;
-    // The kernel has names with capitals (delRate).
-    if names.cells.field(name).is_none() {
-        check_name(name)?;
-    }
-    let (signed, rest) = match kind.strip_prefix("signed ") {
-        Some(rest) => (true, rest),
-        None => (false, kind.as_str()),
-    };
-    let table = |found: Option<usize>, table: &str| {
-        found.ok_or_else(|| format!("{name}: no table named {table:?}"))
-    };
-    let unit = match rest {
-        "count" => Unit::Count,
-        "ns" => Unit::Nanoseconds,
-        "us" => Unit::Microseconds,
-        "ms" => Unit::Milliseconds,
-        "seconds" => Unit::Seconds,
-        "ticks" => Unit::Ticks,
-        "clock_us" => Unit::Moment,
-        "bytes" => Unit::Bytes,
-        "bandwidth" => Unit::Bandwidth,
-        "seq" => Unit::Sequence,
-        "rseq" => Unit::PeerSequence,
-        "percent" => Unit::Percent,
-        "gain" => Unit::Gain,
-        "bool" => Unit::Bool,
-        "hex" => Unit::Hex,
-        "line" => Unit::Line,
-        "pointer" => Unit::Pointer,
-        other => match other.split_once(' ') {
-            Some(("flags", wanted)) => Unit::Flags(table(
-                names.bits.iter().position(|t| t.name == wanted),
-                wanted,
-            )?),
-            Some(("code", wanted)) => Unit::Code(table(
-                names.codes.iter().position(|t| t.name == wanted),
-                wanted,
-            )?),
-            _ => return Err(format!("{name}: unknown kind {kind:?}")),
-        },
-    };
-    Ok(PayloadField {
-        name: name.clone(),
-        cell: Cell::parse(cell, names.cells)?,
-        unit,
-        kind: kind.clone(),
-        signed,
-        doc: doc.clone(),
-    })
-}
-
 /// All payloads, in the order of the files.
 #[derive(Clone, Debug, Default)]
 pub struct Payloads {
@@ -433,14 +225,15 @@ pub struct Payloads {
 
 impl Payloads {
     /// The same name must mean the same in all payloads of a group, for it is
-    /// one field in Wireshark.
+    /// one field in Wireshark. With a mistake comes the index of the payload
+    /// that contradicts an earlier one.
     pub fn new(
         entries: Vec<Payload>,
         bits: Vec<BitTable>,
         codes: Vec<CodeTable>,
-    ) -> Result<Payloads, Mistake> {
+    ) -> Result<Payloads, (usize, Mistake)> {
         let mut kinds: BTreeMap<(&str, &str, &str), &PayloadField> = BTreeMap::new();
-        for payload in &entries {
+        for (at, payload) in entries.iter().enumerate() {
             for field in &payload.fields {
                 let key = (
                     payload.stack_name(),
@@ -451,13 +244,14 @@ impl Payloads {
                 // Tables may change over time.
                 let sort = |field: &PayloadField| (field.signed, discriminant(&field.unit));
                 if sort(known) != sort(field) {
-                    return Err(Mistake {
-                        payload: format!("{} of event {}", payload.name, payload.event),
+                    let mistake = Mistake {
+                        within: format!("payload {} of event {}", payload.name, payload.event),
                         what: format!(
                             "{} is {} here and {} elsewhere",
                             field.name, field.kind, known.kind
                         ),
-                    });
+                    };
+                    return Err((at, mistake));
                 }
             }
         }

@@ -122,10 +122,14 @@ impl Cell {
 fn source(text: &str, cells: &Layout) -> Option<(Source, u8)> {
     let info = |name: &str| {
         let field = cells.field(name)?;
-        Some((
-            u8::try_from(field.offset).ok()?,
-            u8::try_from(field.size).ok()?,
-        ))
+        // A directory can cut the bytes in another way; what is no number
+        // is no cell.
+        let number = matches!(field.size, 1 | 2 | 4 | 8);
+        let place = (u8::try_from(field.offset), u8::try_from(field.size));
+        match place {
+            (Ok(offset), Ok(size)) if number => Some((offset, size)),
+            _ => None,
+        }
     };
     if let Some((_, cell)) = RecordCell::ALL.iter().find(|(name, _)| *name == text) {
         return Some((Source::Record(*cell), 4));
@@ -150,4 +154,113 @@ fn source(text: &str, cells: &Layout) -> Option<(Source, u8)> {
     }
     let (offset, size) = info(text)?;
     Some((Source::Info { offset, size }, size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::Formats;
+
+    fn cells() -> &'static Layout {
+        Formats::builtin().view("tcp_log_bbr").expect("a view")
+    }
+
+    fn cell(text: &str) -> Cell {
+        Cell::parse(text, cells()).unwrap_or_else(|what| panic!("{what}"))
+    }
+
+    fn info(offset: u8, size: u8, shift: u8, width: u8) -> Cell {
+        Cell {
+            source: Source::Info { offset, size },
+            shift,
+            width,
+        }
+    }
+
+    #[test]
+    fn every_form_of_a_cell() {
+        assert_eq!(cell("flex2"), info(64, 4, 0, 32));
+        assert_eq!(cell("cur_del_rate"), info(0, 8, 0, 64));
+        assert_eq!(cell("bbr_state"), info(94, 1, 0, 8));
+        assert_eq!(cell("flex7[3]"), info(92, 2, 3, 1));
+        assert_eq!(cell("flex7[0..2]"), info(92, 2, 0, 3));
+        assert_eq!(cell("bw_inuse[32..63]"), info(24, 8, 32, 32));
+        assert_eq!(cell("u16@88"), info(88, 2, 0, 16));
+        assert_eq!(cell("u8@103"), info(103, 1, 0, 8));
+        assert_eq!(cell("u64@24[63]"), info(24, 8, 63, 1));
+        let halves = Source::Halves { high: 68, low: 72 };
+        let both = cell("flex3:flex4");
+        assert_eq!((both.source, both.shift, both.width), (halves, 0, 64));
+        assert_eq!(both.bytes().collect::<Vec<_>>(), [(68, 4), (72, 4)]);
+        let record = cell("tlb_flex1[8..31]");
+        assert_eq!(record.source, Source::Record(RecordCell::Flex1));
+        assert_eq!((record.shift, record.width), (8, 24));
+        assert_eq!(record.bytes().count(), 0);
+    }
+
+    #[test]
+    fn what_is_no_cell_is_refused() {
+        for text in [
+            "",
+            "flex9",
+            "FLEX1",
+            "tlb_flex3",
+            "flex1[",
+            "flex1[]",
+            "flex1[3",
+            "flex1[3]x",
+            "flex1[a]",
+            "flex1[1..]",
+            "flex1[256]",
+            "flex1:",
+            "flex1:flex1",
+            "flex1:flex7",
+            "cur_del_rate:flex1",
+            "flex1:tlb_flex1",
+            "u24@0",
+            "u32",
+            "u32@",
+            "u32@-4",
+            "u32@101",
+            "u8@104",
+            "u64@300",
+        ] {
+            let what = Cell::parse(text, cells()).expect_err(text);
+            assert_eq!(what, format!("{text:?} is no cell"));
+        }
+        for text in ["flex8[8]", "flex1[5..4]", "flex1[0..32]", "tlb_len[32]"] {
+            let what = Cell::parse(text, cells()).expect_err(text);
+            assert_eq!(what, format!("{text:?}: no such bits"));
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_no_number_is_no_cell() {
+        // Of 32 bytes, so that its bits could not be counted in 8.
+        let raw = Formats::builtin().view("tcp_log_raw").expect("a view");
+        for name in ["u64_flex", "u8_flex"] {
+            assert!(Cell::parse(name, raw).is_err(), "{name}");
+        }
+        assert_eq!(Cell::parse("u32_flex2", raw), Ok(info(100, 4, 0, 32)));
+    }
+
+    #[test]
+    fn cells_overlap_where_a_bit_is_shared() {
+        let overlap = |a, b| {
+            let (a, b) = (cell(a), cell(b));
+            assert_eq!(a.overlaps(&b), b.overlaps(&a));
+            a.overlaps(&b)
+        };
+        assert!(overlap("flex7", "flex7[3]"));
+        assert!(overlap("flex7[0..3]", "flex7[3]"));
+        assert!(!overlap("flex7[0..2]", "flex7[3..15]"));
+        assert!(overlap("flex3:flex4", "flex4"));
+        assert!(overlap("flex3:flex4", "flex4:flex5"));
+        assert!(!overlap("flex3:flex4", "flex5"));
+        assert!(overlap("u32@90", "cwnd_gain"));
+        assert!(!overlap("u16@88", "cwnd_gain"));
+        assert!(!overlap("tlb_flex1", "flex1"));
+        assert!(!overlap("tlb_flex1", "tlb_flex2"));
+        assert!(overlap("tlb_flex1[31]", "tlb_flex1"));
+    }
 }
