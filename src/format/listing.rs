@@ -232,12 +232,7 @@ fn structure(layout: &Layout, order: Order) -> Table {
     for field in &layout.fields {
         let meaning = match field.kind {
             Kind::Bits { low, width } => {
-                // As Slot reads it: the first bit field takes the low bits on
-                // little-endian machines and the high bits on big-endian ones.
-                let shift = match order {
-                    Order::Little => low,
-                    Order::Big => 8 - low - width,
-                };
+                let shift = order.bit_shift(low, width);
                 let last = shift + width - 1;
                 format!("{} (bits {shift} to {last}, 0 is lowest)", field.doc)
             }
