@@ -212,6 +212,19 @@ impl Tally {
 /// Reads a damaged stream through every way out, and checks what is left.
 #[track_caller]
 fn survives(what: &str, original: &[u8], hits: &[Range<usize>], damaged: &[u8]) -> Vec<Damage> {
+    survives_with(true, what, original, hits, damaged)
+}
+
+/// `comments`: also explain what is left. A cut makes no record that was not
+/// there before, so it has nothing new to explain.
+#[track_caller]
+fn survives_with(
+    comments: bool,
+    what: &str,
+    original: &[u8],
+    hits: &[Range<usize>],
+    damaged: &[u8],
+) -> Vec<Damage> {
     let (got, damage) = match to_stream(damaged) {
         Ok(outcome) => outcome,
         Err(e) => panic!("{what}: refused: {e}"),
@@ -232,7 +245,7 @@ fn survives(what: &str, original: &[u8], hits: &[Range<usize>], damaged: &[u8]) 
         );
     }
     // The same records come out of the pcapng.
-    let (pcapng, again) = to_pcapng(damaged, true).unwrap();
+    let (pcapng, again) = to_pcapng(damaged, comments).unwrap();
     assert_eq!(damage, again, "{what}");
     let records = blocks(&pcapng)
         .iter()
@@ -250,7 +263,8 @@ fn a_stream_cut_at_any_byte() {
     for cut in 8..stream.len() {
         tally.case(|| {
             let what = format!("cut at {cut}");
-            let damage = survives(&what, &stream, &[cut..stream.len()], &stream[..cut]);
+            let end = stream.len();
+            let damage = survives_with(false, &what, &stream, &[cut..end], &stream[..cut]);
             let whole = starts.contains(&cut);
             assert_eq!(damage.len(), usize::from(!whole), "{what}: {damage:?}");
             if let Some(damage) = damage.first() {
@@ -963,6 +977,103 @@ fn a_pcapng_file_with_flipped_bits() {
         });
     }
     tally.all_well();
+}
+
+/// The file with the numbers of its block and option headers in big endian.
+/// Private values are little endian in either.
+fn in_big_endian(pcapng: &[u8]) -> Vec<u8> {
+    let mut out = pcapng.to_vec();
+    let mut at = 0;
+    for block in blocks(pcapng) {
+        let end = at + block.bytes.len();
+        let mut wide = vec![at, at + 4, end - 4];
+        let mut options = match block.kind {
+            support::stream::SECTION => {
+                wide.push(at + 8);
+                out[at + 12..at + 14].reverse();
+                out[at + 14..at + 16].reverse();
+                out[at + 16..at + 24].reverse();
+                at + 24
+            }
+            support::stream::INTERFACE => {
+                out[at + 8..at + 10].reverse();
+                wide.push(at + 12);
+                at + 16
+            }
+            support::stream::PACKET => {
+                wide.extend((8..28).step_by(4).map(|field| at + field));
+                at + 28 + block.packet().len().next_multiple_of(4)
+            }
+            _ => {
+                wide.push(at + 8);
+                end - 4
+            }
+        };
+        for field in wide {
+            out[field..field + 4].reverse();
+        }
+        while options + 4 <= end - 4 {
+            let code = u16::from_le_bytes([pcapng[options], pcapng[options + 1]]);
+            let len = u16::from_le_bytes([pcapng[options + 2], pcapng[options + 3]]);
+            out[options..options + 2].reverse();
+            out[options + 2..options + 4].reverse();
+            if matches!(code, 2_988 | 2_989) {
+                out[options + 4..options + 8].reverse();
+            }
+            options += 4 + usize::from(len).next_multiple_of(4);
+        }
+        at = end;
+    }
+    out
+}
+
+/// A block has its length twice: where one of them is wrong, the other one
+/// leads to the next block, and nothing is lost.
+#[test]
+fn any_bit_of_any_block_length_costs_nothing() {
+    let original = without_stale(&small());
+    let (little, _) = to_pcapng(&original, true).unwrap();
+    let big = in_big_endian(&little);
+    for (order, pcapng) in [("little", &little), ("big", &big)] {
+        let (wanted, damage) = back(pcapng).unwrap();
+        assert_eq!(places(&wanted).len(), places(&original).len(), "{order}");
+        assert_eq!(damage, [], "{order}");
+        let mut start = 0;
+        for block in blocks(&little) {
+            let end = start + block.bytes.len();
+            for (at, bit) in (start + 4..start + 8)
+                .chain(end - 4..end)
+                .flat_map(|at| (0..8).map(move |bit| (at, bit)))
+            {
+                let what = format!("{order} endian: bit {bit} of byte {at} in {start}..{end}");
+                let mut damaged = pcapng.clone();
+                damaged[at] ^= 1 << bit;
+                let (got, damage) = back(&damaged).unwrap();
+                assert_same(&what, &got, &wanted);
+                assert_eq!(damage.len(), 1, "{what}: {damage:?}");
+                assert_eq!(
+                    (damage[0].offset, damage[0].lost),
+                    (start as u64, 0),
+                    "{what}"
+                );
+            }
+            start = end;
+        }
+    }
+}
+
+/// Without any section header the records are nobody's, but they are there.
+#[test]
+fn a_first_section_header_of_noise_costs_no_record() {
+    let original = without_stale(&small());
+    let (little, _) = to_pcapng(&original, true).unwrap();
+    let header = blocks(&little)[0].bytes.len();
+    for mut damaged in [in_big_endian(&little), little] {
+        damaged[4..header].copy_from_slice(&Dice(5).bytes(header - 4));
+        let (got, damage) = back(&damaged).unwrap();
+        assert_eq!(places(&got).len(), places(&original).len(), "{damage:?}");
+        assert_eq!((damage[0].offset, damage[0].lost), (0, header as u64));
+    }
 }
 
 #[test]

@@ -6,17 +6,17 @@
 //! private options of ours hold what tcplog_dumper's form has no place for.
 //! The raw blocks stay at hand, so that a filter can copy them unchanged.
 
+mod framing;
 mod regroup;
 mod section;
 
 use super::batch::Batch;
 use super::damage::{Damage, report};
-use super::detect::PCAPNG_MAGIC;
 use crate::bblog::Known;
 use crate::bblog::canonical::HEADER_LEN;
 use crate::bblog::private::{self, Extra, Private};
 use crate::format::Order;
-use byteorder::{BigEndian, LittleEndian};
+use framing::{MAX_BLOCK, Step, mend, next_block, order_of_section, resync};
 use pcap_file::pcapng::RawBlock;
 use regroup::{Drain, Regroup};
 use section::{Found, Section, boot_us, is_between, tcp_of, unknown_header};
@@ -64,24 +64,17 @@ const IDB: u32 = 1;
 const EPB: u32 = 6;
 const CUSTOM: u32 = 0xbad;
 
-/// Blocks larger than this are refused: none of ours comes near it.
-const MAX_BLOCK: usize = 16 * 1024 * 1024;
-
 /// Frames one pcapng file, window by window.
 pub struct PcapngFramer {
     /// Put the records of a merged section together by message.
     regroup: bool,
     section: Option<Section>,
+    /// Byte order of the blocks where the first section header is lost.
+    order: Option<Order>,
     /// A merged section that has ended and is not handed out yet.
     drain: Option<Drain>,
     /// Packets that carry no record.
     foreign: u64,
-}
-
-enum Step<'a> {
-    Block(RawBlock<'a>, usize),
-    More,
-    Damaged(String),
 }
 
 impl PcapngFramer {
@@ -92,6 +85,7 @@ impl PcapngFramer {
         PcapngFramer {
             regroup,
             section: None,
+            order: None,
             drain: None,
             foreign: 0,
         }
@@ -108,13 +102,13 @@ impl PcapngFramer {
         // The records take the place of the input, which stays beside them.
         std::mem::swap(&mut batch.data, &mut batch.raw);
         batch.data.clear();
-        let buffer = std::mem::take(&mut batch.raw);
-        let data = buffer.get(..batch.filled).unwrap_or(&[]);
+        let mut buffer = std::mem::take(&mut batch.raw);
+        let data = buffer.get_mut(..batch.filled).unwrap_or(&mut []);
         let mut at = 0;
         let mut drained = self.drain_into(batch)?;
         while drained && at < data.len() {
             let offset = base + at as u64;
-            match self.next_block(&data[at..], eof) {
+            match next_block(&data[at..], self.order().unwrap_or(Order::Little), eof) {
                 Step::More => break,
                 Step::Block(block, _) if block.type_ == SHB && self.end_merged() => {
                     // The block is looked at again when all is handed out.
@@ -129,11 +123,19 @@ impl PcapngFramer {
                     at += len;
                 }
                 Step::Damaged(what) => {
-                    let skip = self.resync(&data[at..]);
-                    if skip.is_none() && !eof && data.len() - at < MAX_BLOCK {
+                    let here = &mut data[at..];
+                    let order = order_of_section(here).or(self.order());
+                    let next = resync(here, order);
+                    if next.is_none() && !eof && here.len() < MAX_BLOCK {
                         break;
                     }
-                    let skip = skip.unwrap_or(data.len() - at);
+                    let (skip, there) = next.unwrap_or((here.len(), Order::Little));
+                    self.order = order.or(Some(there));
+                    if mend(&mut here[..skip], order.unwrap_or(there)) {
+                        let what = format!("{what}; the rest of the block is good and kept");
+                        report(batch, offset, 0, what);
+                        continue;
+                    }
                     batch.damage.push(Damage {
                         offset,
                         lost: skip as u64,
@@ -184,66 +186,9 @@ impl PcapngFramer {
         Ok(true)
     }
 
-    fn order(&self) -> Order {
-        self.section.as_ref().map_or(Order::Little, |s| s.order)
-    }
-
-    fn next_block<'a>(&self, here: &'a [u8], eof: bool) -> Step<'a> {
-        let cut = |what: &str| {
-            if eof {
-                Step::Damaged(format!("the file ends inside {what}"))
-            } else {
-                Step::More
-            }
-        };
-        if here.len() < 12 {
-            return cut("a block");
-        }
-        let order = if here.starts_with(&PCAPNG_MAGIC) {
-            match here[8..12] {
-                [0x4d, 0x3c, 0x2b, 0x1a] => Order::Little,
-                [0x1a, 0x2b, 0x3c, 0x4d] => Order::Big,
-                _ => return Step::Damaged("section header without byte-order magic".to_owned()),
-            }
-        } else {
-            self.order()
-        };
-        let len = order.read(here, 4, 4).unwrap_or(0) as usize;
-        if len < 12 || !len.is_multiple_of(4) || len > MAX_BLOCK {
-            return Step::Damaged(format!("block with an impossible length of {len}"));
-        }
-        if here.len() < len {
-            // A length that lies must not swallow the blocks behind it.
-            return cut("a block");
-        }
-        let parsed = match order {
-            Order::Little => RawBlock::from_slice::<LittleEndian>(here),
-            Order::Big => RawBlock::from_slice::<BigEndian>(here),
-        };
-        match parsed {
-            Ok((_, block)) => Step::Block(block, len),
-            Err(e) => Step::Damaged(format!("damaged block: {e}")),
-        }
-    }
-
-    /// Bytes to the next place that holds a whole known block.
-    fn resync(&self, here: &[u8]) -> Option<usize> {
-        let order = self.order();
-        (1..here.len().saturating_sub(11)).find(|at| {
-            let there = &here[*at..];
-            if there.starts_with(&PCAPNG_MAGIC) {
-                return matches!(
-                    there[8..12],
-                    [0x4d, 0x3c, 0x2b, 0x1a] | [0x1a, 0x2b, 0x3c, 0x4d]
-                );
-            }
-            let kind = order.read(there, 0, 4);
-            let len = order.read(there, 4, 4).unwrap_or(0) as usize;
-            matches!(kind, Some(1 | 6 | 0xbad))
-                && (12..65_536).contains(&len)
-                && len.is_multiple_of(4)
-                && order.read(there, len - 4, 4) == Some(len as u64)
-        })
+    /// The byte order of the section, as far as it is known.
+    fn order(&self) -> Option<Order> {
+        self.section.as_ref().map_or(self.order, |s| Some(s.order))
     }
 
     fn take_block(
@@ -254,6 +199,9 @@ impl PcapngFramer {
         offset: u64,
     ) {
         let mut role = Role::Other;
+        if self.section.is_none() && block.type_ != SHB {
+            self.header_is_lost(batch, offset);
+        }
         match block.type_ {
             SHB => {
                 self.begin_section(batch, block, offset);
@@ -377,18 +325,16 @@ impl PcapngFramer {
     /// The header of the section that these blocks belong to is not there: the
     /// one before it must not pass for theirs.
     fn header_is_lost(&mut self, batch: &mut Batch, offset: u64) {
-        let Some(before) = self.section.as_ref() else {
-            return;
-        };
+        let before = self.section.as_ref();
         let lost = Section {
-            order: before.order,
+            order: self.order().unwrap_or(Order::Little),
             header: unknown_header(),
             known: NOTHING_KNOWN,
             stack_name: None,
-            links: before.links.clone(),
+            links: before.map_or_else(Vec::new, |s| s.links.clone()),
             offset,
             begun: false,
-            ours: before.ours,
+            ours: before.is_some_and(|s| s.ours),
             said_no_tcp: false,
             iss: 0,
             merged: false,
