@@ -3,7 +3,7 @@
 use super::plan::{self, Field, Plan, RawCell, Variant};
 use super::units::{self, number};
 use crate::bblog::{Record, StackInfo};
-use crate::format::payload::Part;
+use crate::format::payload::{Condition, Part};
 use crate::format::{Class, Release, Stack, Unit};
 
 /// A value as the payload declares it.
@@ -54,20 +54,13 @@ impl<'p, 'r> Explained<'p, 'r> {
     ) -> Explained<'p, 'r> {
         let info = record.stackinfo();
         let (slots, order) = (&record.dialect().record_slots, record.dialect().order);
-        let family = stack.map_or(Stack::ALL.len(), |stack| stack as usize);
+        let holds =
+            |condition: &Condition| plan::holds(condition, &record, info.as_ref(), slots, order);
         let event = plan.event(record.event());
-        let fits = |at: &&usize| {
-            let when = plan.variants[**at].payload.map_or(&[][..], |p| &p.when);
-            when.iter()
-                .all(|condition| plan::holds(condition, &record, info.as_ref(), slots, order))
-        };
-        let at = event.by_stack[family]
-            .iter()
-            .find(fits)
-            .unwrap_or(&event.plain);
+        let variant = event.variant(stack, |payload| payload.when.iter().all(&holds));
         Explained {
             plan,
-            variant: &plan.variants[*at],
+            variant,
             stack,
             record,
             info,

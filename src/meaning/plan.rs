@@ -6,6 +6,7 @@ use crate::format::payload::{Cell, Condition, RecordCell, Source};
 use crate::format::{
     BitTable, CodeTable, Dialect, EventId, Formats, Order, Payload, Release, Stack, Unit,
 };
+use std::sync::OnceLock;
 
 /// How a form writes the name of a field.
 pub type Label = fn(&str) -> Vec<u8>;
@@ -58,20 +59,38 @@ pub(super) struct Variant {
 pub(super) struct EventPlan {
     pub name: String,
     pub says: &'static str,
-    /// Variants to try, by family; the last list is for an unknown one.
-    pub by_stack: [Vec<usize>; Stack::ALL.len() + 1],
+    /// Places in `variants` to try, by family; the last list is for an unknown
+    /// one.
+    by_stack: [Vec<usize>; Stack::ALL.len() + 1],
+    variants: Vec<Variant>,
     /// Where none of them fits.
-    pub plain: usize,
+    plain: Variant,
+}
+
+impl EventPlan {
+    /// The first variant for `stack` of which `fits` is true.
+    #[inline]
+    pub fn variant(&self, stack: Option<Stack>, fits: impl Fn(&Payload) -> bool) -> &Variant {
+        let family = stack.map_or(Stack::ALL.len(), |stack| stack as usize);
+        let tried = self.by_stack.get(family).map_or(&[][..], Vec::as_slice);
+        tried
+            .iter()
+            .filter_map(|at| self.variants.get(*at))
+            .find(|variant| variant.payload.is_some_and(&fits))
+            .unwrap_or(&self.plain)
+    }
 }
 
 /// Everything that is looked up for a record, for one dialect and release.
+/// What an event means is made ready when the first one comes.
 #[derive(Debug)]
 pub struct Plan {
     /// Address of the dialect; dialects live as long as their formats.
     dialect: usize,
     pub release: Release,
-    pub(super) variants: Vec<Variant>,
-    events: Vec<EventPlan>,
+    formats: &'static Formats,
+    label: Label,
+    events: [OnceLock<EventPlan>; 256],
 }
 
 impl Plan {
@@ -81,18 +100,12 @@ impl Plan {
         release: Release,
         label: Label,
     ) -> Plan {
-        let mut builder = Builder {
-            formats,
-            release,
-            label,
-            variants: Vec::new(),
-        };
-        let events = (0..=u8::MAX).map(|id| builder.event(EventId(id))).collect();
         Plan {
             dialect: std::ptr::from_ref(dialect).addr(),
             release,
-            variants: builder.variants,
-            events,
+            formats,
+            label,
+            events: [const { OnceLock::new() }; 256],
         }
     }
 
@@ -102,8 +115,7 @@ impl Plan {
 
     #[inline]
     pub(super) fn event(&self, event: EventId) -> &EventPlan {
-        // There is one for every number.
-        &self.events[usize::from(event.0)]
+        self.events[usize::from(event.0)].get_or_init(|| self.make(event))
     }
 
     /// The name of an event, or its number.
@@ -111,20 +123,11 @@ impl Plan {
     pub fn event_name(&self, event: EventId) -> &str {
         &self.event(event).name
     }
-}
 
-struct Builder {
-    formats: &'static Formats,
-    release: Release,
-    label: Label,
-    variants: Vec<Variant>,
-}
-
-impl Builder {
-    fn event(&mut self, event: EventId) -> EventPlan {
+    fn make(&self, event: EventId) -> EventPlan {
         let payloads = self.formats.payloads();
         let known = self.formats.events.get(event, self.release);
-        let plain = self.variant(event, None);
+        let mut variants = Vec::new();
         let mut made: Vec<(*const Payload, usize)> = Vec::new();
         let families = [Some(Stack::Base), Some(Stack::Rack), Some(Stack::Bbr), None];
         let by_stack = families.map(|family| {
@@ -139,7 +142,8 @@ impl Builder {
                     let key = std::ptr::from_ref(payload);
                     let known = made.iter().find(|(of, _)| *of == key).map(|(_, at)| *at);
                     known.unwrap_or_else(|| {
-                        let at = self.variant(event, Some(payload));
+                        let at = variants.len();
+                        variants.push(self.variant(event, Some(payload)));
                         made.push((key, at));
                         at
                     })
@@ -150,11 +154,12 @@ impl Builder {
             name: self.formats.events.name(event, self.release).to_string(),
             says: known.map_or("", |known| known.says.as_str()),
             by_stack,
-            plain,
+            variants,
+            plain: self.variant(event, None),
         }
     }
 
-    fn variant(&mut self, event: EventId, payload: Option<&'static Payload>) -> usize {
+    fn variant(&self, event: EventId, payload: Option<&'static Payload>) -> Variant {
         let fields: Vec<Field> = payload
             .map_or(&[][..], |payload| &payload.fields)
             .iter()
@@ -175,13 +180,11 @@ impl Builder {
                 name_label: (self.label)(&format!("{}_name", field.name)).into(),
             })
             .collect();
-        let raw = self.raw(event, &fields);
-        self.variants.push(Variant {
+        Variant {
             payload,
+            raw: self.raw(event, &fields),
             fields,
-            raw,
-        });
-        self.variants.len() - 1
+        }
     }
 
     /// The cells that `fields` leave without a name, as the event's view cuts
