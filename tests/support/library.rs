@@ -1,9 +1,10 @@
 //! The library without the command line, for tests with very many inputs.
 
 use std::io::Cursor;
-use tcplog::format::Formats;
+use tcplog::bblog::{Message, Record};
+use tcplog::format::{Formats, Release};
 use tcplog::input::{self, Batch, Bytes, Damage, InputError};
-use tcplog::meaning::StackNames;
+use tcplog::meaning::{Explained, Meanings, StackNames};
 use tcplog::output::Sink;
 use tcplog::output::pcapng::{Options, PcapngSink};
 use tcplog::output::stream::{Form, StreamSink};
@@ -48,4 +49,49 @@ pub fn to_pcapng(bytes: &[u8], comments: bool) -> Outcome {
     let sink = PcapngSink::new(options, Formats::builtin(), Vec::new());
     let (sink, damage) = drive(bytes, sink)?;
     Ok((sink.into_inner(), damage))
+}
+
+/// Goes through the messages of a stream as the readable forms do: what a
+/// message betrays is known before its records are explained. Gives what is
+/// known in the end.
+pub fn learned(
+    bytes: &[u8],
+    release: Option<Release>,
+    names: &[&str],
+    mut each: impl FnMut(usize, &Message<'_>, &mut Meanings),
+) -> Meanings {
+    let pairs = names.iter().filter_map(|pair| pair.split_once('='));
+    let pairs: Vec<_> = pairs
+        .map(|(id, name)| (id.parse().unwrap(), name.to_owned()))
+        .collect();
+    let stacks = StackNames::new(&pairs);
+    let label = |name: &str| name.as_bytes().to_vec();
+    let mut meanings = Meanings::new(Formats::builtin(), release, stacks, label);
+    let source = Bytes::from_reader("input", Cursor::new(bytes.to_vec()));
+    let mut reader = input::open(source, None, Formats::builtin()).unwrap();
+    let (mut batch, mut at) = (Batch::default(), 0);
+    while reader.next_batch(&mut batch).unwrap() {
+        assert!(batch.damage.is_empty());
+        for message in batch.messages() {
+            at += usize::from(message.first && message.offset > 0);
+            meanings.learn(&message);
+            each(at, &message, &mut meanings);
+        }
+    }
+    meanings
+}
+
+/// Gives each record of a stream with the number of its message.
+pub fn explained(
+    bytes: &[u8],
+    release: Option<Release>,
+    names: &[&str],
+    mut each: impl FnMut(usize, &Record<'_>, &Explained<'_, '_>),
+) {
+    learned(bytes, release, names, |at, message, meanings| {
+        let plan = meanings.plan(message.dialect());
+        for record in message.records() {
+            each(at, &record, &meanings.explain(&plan, message, &record));
+        }
+    });
 }

@@ -74,6 +74,23 @@ pub fn stack_names(stream: &str) -> [&'static str; 6] {
     }
 }
 
+/// The stack that an id stands for on the host of a stream.
+pub fn stack_name(stream: &str, id: u8) -> &'static str {
+    let wanted = format!("{id}=");
+    let names = stack_names(stream).into_iter();
+    let mut named = names.filter_map(|pair| pair.strip_prefix(&wanted));
+    named.next().expect("a stack without a name")
+}
+
+/// The release of the host of a stream, as `--release` calls it.
+pub fn family(stream: &str) -> &'static str {
+    match stream {
+        _ if stream.starts_with("kernel15") => "15",
+        _ if stream.starts_with("kernel") => "13",
+        _ => "13.0",
+    }
+}
+
 /// What is known of the genuine streams beyond themselves.
 pub fn truth() -> serde_json::Value {
     let text = fs::read_to_string(testdata("streams/truth.json")).unwrap();
