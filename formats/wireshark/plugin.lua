@@ -211,14 +211,22 @@ local function decimal(whole, fraction, places)
   return digits(whole) .. "." .. text
 end
 
+-- n / scale to the nearest of some digits behind the point.
+local function rounded(n, scale, places)
+  local steps = 10 ^ places
+  local whole, rest = divided(n, scale)
+  local fraction = floor((rest * steps + floor(scale / 2)) / scale)
+  if fraction == steps then return digits(whole + 1) end
+  return decimal(whole, fraction, places)
+end
+
 local function duration_us(n)
   if less(n, 1000) then return digits(n) .. " µs" end
   if less(n, 1000000) then
     local whole, rest = divided(n, 1000)
     return decimal(whole, rest, 3) .. " ms"
   end
-  local whole, rest = divided(n, 1000000)
-  return decimal(whole, divided(rest, 1000), 3) .. " s"
+  return rounded(n, 1000000, 3) .. " s"
 end
 
 local function bandwidth(n)
@@ -229,8 +237,7 @@ local function bandwidth(n)
   elseif less(n, 1000000000) then
     scale, unit = 1000000, " MB/s"
   end
-  local whole, rest = divided(n, scale)
-  return decimal(whole, divided(rest, scale / 100), 2) .. unit
+  return rounded(n, scale, 2) .. unit
 end
 
 local function hex(hi, lo)
@@ -261,10 +268,7 @@ local AMOUNT = {
   bytes = function(n) return n == 1 and "1 byte" or digits(n) .. " bytes" end,
   bandwidth = bandwidth,
   percent = with_unit("%"),
-  gain = function(n)
-    local whole, rest = divided(n, 256)
-    return decimal(whole, divided(rest * 1000, 256), 3)
-  end,
+  gain = function(n) return rounded(n, 256, 3) end,
   bool = function(n) return n == 0 and "no" or "yes" end,
 }
 
@@ -310,12 +314,13 @@ local function code_name(table_name, value, release)
     by_value = {}
     for _, code in ipairs(DATA.codes[table_name] or {}) do
       if holds(code[3], code[4], release) and not by_value[code[1]] then
-        by_value[code[1]] = code[2]
+        by_value[code[1]] = { code[2], code[5] }
       end
     end
     code_tables[key] = by_value
   end
-  return by_value[value]
+  local names = by_value[value]
+  if names then return names[1], names[2] end
 end
 
 local payloads_of = {}
@@ -334,9 +339,9 @@ end
 
 -- Payloads to try, in order. What a stack has no payload for came from
 -- another one: RACK and BBR log while a connection is still handed over.
-local function candidates(event, family, release)
+local function candidates(event, family, release, has_info)
   if not (family and has_own(event, family)) then
-    family = has_own(event, RACK) and RACK or has_own(event, BBR) and BBR or nil
+    family = has_info and (has_own(event, RACK) and RACK or has_own(event, BBR) and BBR) or nil
   end
   local list = {}
   for _, stack in ipairs(family and { family, 0 } or { 0 }) do
@@ -350,11 +355,11 @@ local function candidates(event, family, release)
 end
 
 local candidate_lists = {}
-local function payloads_to_try(event, family, release)
-  local key = (release * 4 + (family or 0)) * 256 + event
+local function payloads_to_try(event, family, release, has_info)
+  local key = ((release * 4 + (family or 0)) * 2 + (has_info and 1 or 0)) * 256 + event
   local list = candidate_lists[key]
   if not list then
-    list = candidates(event, family, release)
+    list = candidates(event, family, release, has_info)
     candidate_lists[key] = list
   end
   return list
@@ -467,8 +472,9 @@ local function written(field, hi, lo, release)
   local n = joined(hi, lo)
   if unit == "code" then
     local value = type(n) == "number" and (minus == "-" and -n or n)
-    local name = value and code_name(field.names, value, release)
-    if name then return (name:lower():gsub("_", " ")) end
+    local name, said
+    if value then name, said = code_name(field.names, value, release) end
+    if name then return said end
   end
   local amount = AMOUNT[unit]
   return minus .. (amount and amount(n) or digits(n))
@@ -715,7 +721,7 @@ local function event_row(info, pinfo, tree)
   if not family and names_of_stacks[row.stack] then family = family_of(names_of_stacks[row.stack]) end
   family = family or seen
   local payload
-  for _, candidate in ipairs(payloads_to_try(row.event, family, release)) do
+  for _, candidate in ipairs(payloads_to_try(row.event, family, release, row.has_info)) do
     if fits(row, candidate) then
       payload = candidate
       break

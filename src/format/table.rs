@@ -394,6 +394,27 @@ impl<'a> IntoIterator for &'a CodeTable {
     }
 }
 
+/// Words of constants that stay as they are.
+const ACRONYMS: [&str; 19] = [
+    "2MSL", "ACK", "ACKS", "BBR", "ENOBUFS", "FIN", "HW", "MSS", "PRR", "RACK", "RST", "RTO",
+    "RTT", "SACK", "SACKS", "SYN", "TLP", "TLS", "TSO",
+];
+
+/// Appends the name of a constant as words: `cwnd limited` for `CWND_LIMITED`,
+/// `TLP retransmission` for `TLP_RETRANSMISSION`.
+pub fn in_words(out: &mut Vec<u8>, name: &str) {
+    for (at, word) in name.split('_').enumerate() {
+        if at > 0 {
+            out.push(b' ');
+        }
+        if ACRONYMS.contains(&word) {
+            out.extend_from_slice(word.as_bytes());
+        } else {
+            out.extend(word.bytes().map(|b| b.to_ascii_lowercase()));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -512,5 +533,18 @@ mod tests {
         }
         let zero = "name = \"t\"\nbit = [{ mask = 0, name = \"A\" }]";
         assert!(toml::from_str::<BitTable>(zero).is_err());
+    }
+
+    #[test]
+    fn constants_as_words() {
+        for (name, expected) in [
+            ("CWND_LIMITED", "cwnd limited"),
+            ("TLP_RETRANSMISSION", "TLP retransmission"),
+            ("2MSL", "2MSL"),
+        ] {
+            let mut out = Vec::new();
+            in_words(&mut out, name);
+            assert_eq!(String::from_utf8(out).expect("ASCII"), expected);
+        }
     }
 }

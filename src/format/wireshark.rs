@@ -224,16 +224,16 @@ fn bit_table(table: &BitTable, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "}},")
 }
 
+/// Each code: its value, its name, its releases, its name in words.
 fn code_table(table: &CodeTable, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "[{}]={{", quoted(&table.name))?;
     for code in table {
         let (since, until) = (bound(code.since), bound(code.until));
-        writeln!(
-            out,
-            "{{{},{},{since},{until}}},",
-            code.value,
-            quoted(&code.name)
-        )?;
+        let mut said = Vec::new();
+        super::table::in_words(&mut said, &code.name);
+        let said = quoted(&String::from_utf8_lossy(&said));
+        let name = quoted(&code.name);
+        writeln!(out, "{{{},{name},{since},{until},{said}}},", code.value)?;
     }
     writeln!(out, "}},")
 }

@@ -4,6 +4,7 @@ use super::plan::{self, Field, Plan, RawCell, Variant};
 use super::units::{self, number};
 use crate::bblog::{Record, StackInfo};
 use crate::format::payload::{Condition, Part};
+use crate::format::table::in_words;
 use crate::format::{Class, Release, Stack, Unit};
 
 /// A value as the payload declares it.
@@ -57,7 +58,9 @@ impl<'p, 'r> Explained<'p, 'r> {
         let holds =
             |condition: &Condition| plan::holds(condition, &record, info.as_ref(), slots, order);
         let event = plan.event(record.event());
-        let variant = event.variant(stack, |payload| payload.when.iter().all(&holds));
+        let variant = event.variant(stack, info.is_some(), |payload| {
+            payload.when.iter().all(&holds)
+        });
         Explained {
             plan,
             variant,
@@ -231,7 +234,7 @@ impl<'p, 'r> Explained<'p, 'r> {
                     .codes
                     .and_then(|table| table.get(code, self.plan.release))
                 {
-                    Some(name) => units::lower(out, name),
+                    Some(name) => in_words(out, name),
                     None => number(out, code),
                 }
             }

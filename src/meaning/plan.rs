@@ -59,9 +59,9 @@ pub(super) struct Variant {
 pub(super) struct EventPlan {
     pub name: String,
     pub says: &'static str,
-    /// Places in `variants` to try, by family; the last list is for an unknown
-    /// one.
-    by_stack: [Vec<usize>; Stack::ALL.len() + 1],
+    /// Places in `variants` to try: of a record without the stack specific
+    /// bytes, then of one with them; by family, the last one being unknown.
+    by_stack: [[Vec<usize>; Stack::ALL.len() + 1]; 2],
     variants: Vec<Variant>,
     /// Where none of them fits.
     plain: Variant,
@@ -70,10 +70,14 @@ pub(super) struct EventPlan {
 impl EventPlan {
     /// The first variant for `stack` of which `fits` is true.
     #[inline]
-    pub fn variant(&self, stack: Option<Stack>, fits: impl Fn(&Payload) -> bool) -> &Variant {
+    pub fn variant(
+        &self,
+        stack: Option<Stack>,
+        has_info: bool,
+        fits: impl Fn(&Payload) -> bool,
+    ) -> &Variant {
         let family = stack.map_or(Stack::ALL.len(), |stack| stack as usize);
-        let tried = self.by_stack.get(family).map_or(&[][..], Vec::as_slice);
-        tried
+        self.by_stack[usize::from(has_info)][family]
             .iter()
             .filter_map(|at| self.variants.get(*at))
             .find(|variant| variant.payload.is_some_and(&fits))
@@ -130,25 +134,27 @@ impl Plan {
         let mut variants = Vec::new();
         let mut made: Vec<(*const Payload, usize)> = Vec::new();
         let families = [Some(Stack::Base), Some(Stack::Rack), Some(Stack::Bbr), None];
-        let by_stack = families.map(|family| {
-            // What a stack has no payload for came from another one: RACK and
-            // BBR log while a connection is still handed over to them.
-            let has = |stack: &Stack| payloads.has_own(event, *stack);
-            let others = [Stack::Rack, Stack::Bbr];
-            let family = family.filter(has).or_else(|| others.into_iter().find(has));
-            payloads
-                .of(event, family, self.release)
-                .map(|payload| {
-                    let key = std::ptr::from_ref(payload);
-                    let known = made.iter().find(|(of, _)| *of == key).map(|(_, at)| *at);
-                    known.unwrap_or_else(|| {
-                        let at = variants.len();
-                        variants.push(self.variant(event, Some(payload)));
-                        made.push((key, at));
-                        at
+        let has = |stack: &Stack| payloads.has_own(event, *stack);
+        let by_stack = [false, true].map(|has_info| {
+            families.map(|family| {
+                // Bytes that a stack has no payload for came from another one:
+                // RACK and BBR log while a connection is still handed over.
+                let mut others = [Stack::Rack, Stack::Bbr].into_iter();
+                let other = others.find(has).filter(|_| has_info);
+                payloads
+                    .of(event, family.filter(has).or(other), self.release)
+                    .map(|payload| {
+                        let key = std::ptr::from_ref(payload);
+                        let known = made.iter().find(|(of, _)| *of == key).map(|(_, at)| *at);
+                        known.unwrap_or_else(|| {
+                            let at = variants.len();
+                            variants.push(self.variant(event, Some(payload)));
+                            made.push((key, at));
+                            at
+                        })
                     })
-                })
-                .collect()
+                    .collect()
+            })
         });
         EventPlan {
             name: self.formats.events.name(event, self.release).to_string(),

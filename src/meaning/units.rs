@@ -28,7 +28,7 @@ pub fn amount(out: &mut Vec<u8>, unit: &Unit, n: u64) {
         Unit::Bytes => plain(out, n, b" bytes"),
         Unit::Bandwidth => bandwidth(out, n),
         Unit::Percent => plain(out, n, b"%"),
-        Unit::Gain => decimal(out, n / 256, n % 256 * 1000 / 256, 3),
+        Unit::Gain => rounded(out, n, 256, 3),
         Unit::Bool => out.extend_from_slice(if n == 0 { b"no" } else { b"yes" }),
         Unit::Hex | Unit::Pointer => hex(out, n),
         _ => number(out, n),
@@ -49,7 +49,7 @@ pub fn duration_us(out: &mut Vec<u8>, us: u64) {
             out.extend_from_slice(b" ms");
         }
         _ => {
-            decimal(out, us / 1_000_000, us / 1000 % 1000, 3);
+            rounded(out, us, 1_000_000, 3);
             out.extend_from_slice(b" s");
         }
     }
@@ -63,8 +63,20 @@ pub fn bandwidth(out: &mut Vec<u8>, n: u64) {
         1_000_000..1_000_000_000 => (1_000_000, b" MB/s"),
         _ => (1_000_000_000, b" GB/s"),
     };
-    decimal(out, n / scale, n % scale / (scale / 100), 2);
+    rounded(out, n, scale, 2);
     out.extend_from_slice(unit);
+}
+
+/// Appends `n / scale` to the nearest of `digits` digits behind the point;
+/// `scale` is at most a milliard.
+fn rounded(out: &mut Vec<u8>, n: u64, scale: u64, digits: usize) {
+    let steps = 10u64.pow(digits as u32);
+    let fraction = (n % scale * steps + scale / 2) / scale;
+    if fraction == steps {
+        number(out, n / scale + 1);
+    } else {
+        decimal(out, n / scale, fraction, digits);
+    }
 }
 
 /// Appends `whole.fraction`, the fraction of `digits` digits without the zeros
@@ -106,14 +118,6 @@ pub fn flags(out: &mut Vec<u8>, table: &BitTable, value: u64, release: Release) 
     let _ = write!(out, "{}", table.names(value, release));
 }
 
-/// Appends the name of a constant as words: `cwnd limited` for `CWND_LIMITED`.
-pub fn lower(out: &mut Vec<u8>, name: &str) {
-    out.extend(name.bytes().map(|b| match b {
-        b'_' => b' ',
-        b => b.to_ascii_lowercase(),
-    }));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,15 +134,19 @@ mod tests {
             (Unit::Microseconds, 999, "999 µs"),
             (Unit::Microseconds, 1_000, "1 ms"),
             (Unit::Microseconds, 12_345, "12.345 ms"),
-            (Unit::Microseconds, 1_200_900, "1.2 s"),
+            (Unit::Microseconds, 1_200_400, "1.2 s"),
+            (Unit::Microseconds, 1_999_600, "2 s"),
             (Unit::Milliseconds, 230, "230 ms"),
             (Unit::Milliseconds, 1_500, "1.5 s"),
             (Unit::Nanoseconds, 1_050, "1.05 µs"),
             (Unit::Bandwidth, 999, "999 B/s"),
-            (Unit::Bandwidth, 1_259_999, "1.25 MB/s"),
+            (Unit::Bandwidth, 1_254_999, "1.25 MB/s"),
+            (Unit::Bandwidth, 16_169_737, "16.17 MB/s"),
+            (Unit::Bandwidth, 999_999, "1000 kB/s"),
+            (Unit::Bandwidth, u64::MAX, "18446744073.71 GB/s"),
             (Unit::Bandwidth, 1_000_000_000, "1 GB/s"),
             (Unit::Gain, 320, "1.25"),
-            (Unit::Gain, 739, "2.886"),
+            (Unit::Gain, 739, "2.887"),
             (Unit::Bytes, 1, "1 byte"),
             (Unit::Hex, 0, "0x0"),
             (Unit::Hex, 0x1f0, "0x1f0"),

@@ -61,6 +61,9 @@ pub fn what_happened(
     for (bit, name) in [(SYN, b", SYN"), (FIN, b", FIN"), (RST, b", RST")] {
         if flags & bit != 0 {
             out.extend_from_slice(name);
+            if bit == SYN && flags & ACK != 0 {
+                out.extend_from_slice(b"-ACK");
+            }
         }
     }
     let len = record.payload_len();
