@@ -448,7 +448,7 @@ mod tests {
     fn swapped_cells_read_right() {
         let mut sample = Sample::new(dialect(9, Abi::Lp64, Order::Big));
         let fields = [("tlb_eventflags", 0x10), ("tlb_stackinfo.pacing_gain", 250)];
-        sample.record(13, 0, &fields);
+        sample.record(200, 0, &fields);
         let object = objects(&[sample]).remove(0);
         assert_eq!(object["payload"]["pacing_gain"], json!(250));
     }
