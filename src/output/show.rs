@@ -510,7 +510,7 @@ message at byte 0: connection 1, 192.0.2.1:80 <-> 198.51.100.2:4000, log ID \"x\
         gap.record(13, 10, &[("tlb_eventflags", 0x10)]);
         let color = |color| text(Context { color, ..context() }, std::slice::from_ref(&gap));
         let (colored, mut plain) = (color(true), color(true));
-        for code in [RED, DIM, RESET, b"\x1b[33m"] {
+        for code in [RED, DIM, RESET, b"\x1b[36m"] {
             let code = std::str::from_utf8(code).expect("ASCII");
             assert!(colored.contains(code));
             plain = plain.replace(code, "");
