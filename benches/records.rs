@@ -1,10 +1,10 @@
-//! Framing, encoding and the round trip over genuine records, in memory.
+//! Framing, encoding and explaining genuine records, in memory.
 //!
 //! `--make-stream` writes target/bench/stream-200mb.bin instead, for measuring
 //! whole commands beside `cp`; see CONTRIBUTING.
 
 use divan::Bencher;
-use divan::counter::BytesCount;
+use divan::counter::{BytesCount, ItemsCount};
 use std::fs;
 use std::io::{self, Cursor};
 use std::path::Path;
@@ -12,7 +12,12 @@ use tcplog::format::Formats;
 use tcplog::input::{self, Batch, Bytes};
 use tcplog::meaning::StackNames;
 use tcplog::output::Sink;
+use tcplog::output::context::Context;
+use tcplog::output::csv::CsvSink;
+use tcplog::output::json::JsonSink;
 use tcplog::output::pcapng::{Options, PcapngSink};
+use tcplog::output::show::TextSink;
+use tcplog::output::summary::{SummaryForm, SummarySink};
 use tcplog::select::{Picked, Picker, Select};
 
 fn main() {
@@ -92,5 +97,55 @@ fn pcapng(bencher: Bencher, comments: bool) {
             sink.piece(message, picked).expect("a sink takes all");
         });
         sink.finish().expect("a sink takes all");
+    });
+}
+
+fn context() -> Context {
+    Context {
+        formats: Formats::builtin(),
+        release: None,
+        stacks: StackNames::default(),
+        verbosity: 0,
+        show_pointers: false,
+        color: false,
+        relative_seq: false,
+        time: Default::default(),
+    }
+}
+
+/// Items are records.
+fn readable(bencher: Bencher<'_, '_>, sink: impl Fn() -> Box<dyn Sink> + Sync) {
+    let data = genuine();
+    let mut records = 0;
+    drive(&data, |message, _| records += message.records().count());
+    bencher.counter(ItemsCount::new(records)).bench(|| {
+        let mut sink = sink();
+        drive(&data, |message, picked| {
+            sink.piece(message, picked).expect("a sink takes all");
+        });
+        sink.finish().expect("a sink takes all");
+    });
+}
+
+#[divan::bench]
+fn text(bencher: Bencher) {
+    readable(bencher, || Box::new(TextSink::new(io::sink(), context())));
+}
+
+#[divan::bench]
+fn json(bencher: Bencher) {
+    readable(bencher, || Box::new(JsonSink::new(io::sink(), context())));
+}
+
+#[divan::bench]
+fn csv(bencher: Bencher) {
+    readable(bencher, || Box::new(CsvSink::new(io::sink(), context())));
+}
+
+#[divan::bench]
+fn info(bencher: Bencher) {
+    readable(bencher, || {
+        let form = SummaryForm::Text;
+        Box::new(SummarySink::new(io::sink(), form, context()))
     });
 }
