@@ -65,6 +65,24 @@ pub struct Field {
     pub doc: String,
 }
 
+impl Field {
+    /// What every form and Wireshark's fields call a field of the record: the
+    /// kernel's name without `tlb_`, its parts joined by `_`. `tlb_flags` and
+    /// `tlb_flags2` hold `t_flags` and `t_flags2`, and are called so.
+    pub fn public_name(&self) -> String {
+        match self.name.as_str() {
+            "tlb_flags" => "t_flags".to_owned(),
+            "tlb_flags2" => "t_flags2".to_owned(),
+            name => name.strip_prefix("tlb_").unwrap_or(name).replace('.', "_"),
+        }
+    }
+
+    /// Bytes that mean nothing.
+    pub fn is_padding(&self) -> bool {
+        self.name.starts_with("_pad")
+    }
+}
+
 /// A structure under one ABI.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layout {

@@ -21,6 +21,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::mem::discriminant;
 
+/// Where 64-bit kernels lie: the top 16 bits of their addresses are ones, as
+/// are those of small negative numbers, which are none.
+pub const KERNEL_ADDRESSES: std::ops::Range<u64> = 0xffff_0000_0000_0000..u64::MAX - 0x00ff_ffff;
+
 /// A family of TCP stacks: what decides how stack specific bytes are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stack {

@@ -4,12 +4,18 @@
 mod payloads;
 
 use super::layout::{Kind, Layout};
+use super::payload::KERNEL_ADDRESSES;
 use super::{BitTable, CodeTable, Formats, Release, Stack, Unit};
 use payloads::Fields;
 use std::io::{self, Write};
 
-/// The code that is the same for any tables.
-const CODE: &str = include_str!("../../formats/wireshark/plugin.lua");
+/// The code that is the same for any tables, in the order in which its parts
+/// use each other.
+const CODE: [&str; 3] = [
+    include_str!("../../formats/wireshark/numbers.lua"),
+    include_str!("../../formats/wireshark/tables.lua"),
+    include_str!("../../formats/wireshark/dissector.lua"),
+];
 
 /// Bytes of a record that pcapng keeps outside of packets.
 const INFO_LEN: usize = 268;
@@ -41,6 +47,9 @@ pub fn write(formats: &Formats, defaults: &Defaults, out: &mut impl Write) -> io
     writeln!(out, "releases = {{{}}},", names(releases))?;
     let families = Stack::ALL.map(Stack::name).to_vec();
     writeln!(out, "families = {{{}}},", names(families))?;
+    let (from, upto) = (KERNEL_ADDRESSES.start, KERNEL_ADDRESSES.end);
+    let bounds = [payloads::halves(from), payloads::halves(upto)].join(",");
+    writeln!(out, "kernel_addresses = {{{bounds}}},")?;
     events(formats, out)?;
     views(formats, out)?;
     let fields = Fields::of(formats);
@@ -80,7 +89,7 @@ pub fn write(formats: &Formats, defaults: &Defaults, out: &mut impl Write) -> io
         code_table(table, out)?;
     }
     writeln!(out, "}},\n}}\n")?;
-    out.write_all(CODE.as_bytes())
+    out.write_all(CODE.join("\n").as_bytes())
 }
 
 /// A Lua string.
@@ -169,10 +178,7 @@ fn views(formats: &Formats, out: &mut impl Write) -> io::Result<()> {
 }
 
 fn cells(layout: &Layout) -> impl Iterator<Item = &super::layout::Field> {
-    layout
-        .fields
-        .iter()
-        .filter(|field| !field.name.starts_with("_pad"))
+    layout.fields.iter().filter(|field| !field.is_padding())
 }
 
 /// The record's own fields: name, type, offset, size, shift, width, doc.
@@ -180,28 +186,24 @@ fn state(out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "state = {{")?;
     let record = &Formats::canonical().record;
     for field in &record.fields {
-        let plain = field.name.strip_prefix("tlb_").unwrap_or(&field.name);
-        let name = match plain {
-            "flags" => "t_flags".to_owned(),
-            "flags2" => "t_flags2".to_owned(),
-            plain => plain.replace('.', "_"),
-        };
         let (prefix, shift, width) = match field.kind {
             Kind::Unsigned => ("uint", 0, 8 * field.size),
             Kind::Signed => ("int", 0, 8 * field.size),
             Kind::Bits { low, width } => ("uint", usize::from(low), usize::from(width)),
             _ => continue,
         };
-        let apart = ["tv.", "stackinfo"]
-            .iter()
-            .any(|part| plain.starts_with(part));
-        if apart || plain.starts_with('_') || field.offset + field.size > INFO_LEN {
+        // The time is the row's own, and the cells have names by payload.
+        let apart = ["tlb_tv.", "tlb_stackinfo."];
+        if apart.iter().any(|part| field.name.starts_with(part))
+            || field.is_padding()
+            || field.offset + field.size > INFO_LEN
+        {
             continue;
         }
         writeln!(
             out,
             "{{{},\"{prefix}{}\",{},{},{shift},{width},{}}},",
-            quoted(&name),
+            quoted(&field.public_name()),
             8 * field.size,
             field.offset,
             field.size,

@@ -3,7 +3,7 @@
 use super::plan::{self, Field, Plan, RawCell, Variant};
 use super::units::{self, number};
 use crate::bblog::{Record, StackInfo};
-use crate::format::payload::{Condition, Part};
+use crate::format::payload::{Condition, KERNEL_ADDRESSES, Part};
 use crate::format::table::in_words;
 use crate::format::{Class, Release, Stack, Unit};
 
@@ -300,5 +300,5 @@ impl<'p, 'r> Explained<'p, 'r> {
 /// those are the topmost.
 #[inline]
 pub fn may_be_pointer(cell: &RawCell, value: u64) -> bool {
-    cell.size == 8 && value >> 47 == (1 << 17) - 1 && value < u64::MAX - 0xffff_ffff
+    cell.size == 8 && KERNEL_ADDRESSES.contains(&value)
 }

@@ -125,9 +125,13 @@ impl Meanings {
     /// by the stack's name, else by what other records with its number betray.
     #[inline]
     pub fn family(&self, message: &Message<'_>, record: &Record<'_>) -> Option<Stack> {
-        Evidence::sign(record)
-            .or_else(|| Stack::of_name(self.stacks.of(message, record)?))
-            .or_else(|| Some(self.evidence.stack(record.stack_id())?.0))
+        let named = self.stacks.of(message, record).and_then(Stack::of_name);
+        match named {
+            Some(Stack::Rack | Stack::Bbr) => named,
+            _ => Evidence::sign(record)
+                .or(named)
+                .or_else(|| Some(self.evidence.stack(record.stack_id())?.0)),
+        }
     }
 
     /// Explains a record by the tables of `plan`.

@@ -13,8 +13,7 @@ use std::sync::Arc;
 /// One field: what it is called and how to read it.
 #[derive(Clone, Debug)]
 pub struct Cell {
-    /// The kernel's name without `tlb_`; `t_flags` and `t_flags2` for
-    /// `tlb_flags` and `tlb_flags2`.
+    /// By [`Field::public_name`].
     pub name: String,
     /// The name as the form at hand writes it.
     pub label: Box<[u8]>,
@@ -77,11 +76,7 @@ impl<'a> Array<'a> {
 
 impl Cell {
     fn new(field: &Field, order: Order, label: Label) -> Cell {
-        let name = match field.name.as_str() {
-            "tlb_flags" => "t_flags".to_owned(),
-            "tlb_flags2" => "t_flags2".to_owned(),
-            name => name.strip_prefix("tlb_").unwrap_or(name).replace('.', "_"),
-        };
+        let name = field.public_name();
         let (offset, size) = (field.offset, field.size);
         // Structures are smaller than 64 KiB, integers than 256 bytes.
         let slot = |shift, width| Slot {
@@ -172,8 +167,9 @@ fn is_state_field(field: &Field) -> bool {
         "tlb_th",
         "tlb_opts",
     ];
-    let parts = ["tlb_rxbuf.", "tlb_txbuf.", "tlb_stackinfo.", "_pad"];
-    !APART.contains(&field.name.as_str()) && !parts.iter().any(|part| field.name.starts_with(part))
+    let parts = ["tlb_rxbuf.", "tlb_txbuf.", "tlb_stackinfo."];
+    let is_part = parts.iter().any(|part| field.name.starts_with(part));
+    !is_part && !field.is_padding() && !APART.contains(&field.name.as_str())
 }
 
 /// The fields of the dialects met so far.

@@ -169,7 +169,7 @@ pub(super) fn write(
 }
 
 /// A number as Lua's doubles can hold it.
-fn halves(n: u64) -> String {
+pub(super) fn halves(n: u64) -> String {
     format!("{},{}", n >> 32, n & u64::from(u32::MAX))
 }
 
