@@ -323,10 +323,10 @@ fn every_field_of_every_genuine_record() {
     }
 }
 
-/// True for an address of the kernel: the top 17 bits are set, and it is no
-/// small negative number.
+/// True for what may be an address of the kernel: the top 16 bits are set, and
+/// it is no small negative number.
 fn is_pointer(n: u64) -> bool {
-    n >> 47 == 0x1_ffff && n < u64::MAX - 0xffff_ffff
+    (n >> 48) as u16 == u16::MAX && (n as i64) < -(1 << 24)
 }
 
 fn numbers(value: &Value, found: &mut Vec<u64>) {

@@ -152,6 +152,12 @@ impl Converter {
                     _ => &moves.cells,
                 };
                 run(cells, record.bytes(), moves.order, info);
+                // Eight codes of a byte each: the order is that of the bytes.
+                if record.event() == EventId::CONNEND {
+                    let start = usize::from(record.dialect().record_slots.stackinfo.offset);
+                    let codes = record.bytes().get(start..start + 8).unwrap_or(&[0; 8]);
+                    info[STACKINFO_AT][..8].copy_from_slice(codes);
+                }
             }
         }
     }

@@ -86,6 +86,14 @@ impl<'a> Record<'a> {
         sec.saturating_mul(1_000_000).saturating_add(self.tv_usec())
     }
 
+    /// When the record was written, uptime in microseconds; `None` where that is
+    /// garbage: kernels do not set the time of [`EventId::ACCOUNTING`].
+    #[inline]
+    pub fn time_us(&self) -> Option<i64> {
+        let is_time = (0..1_000_000).contains(&self.tv_usec());
+        (is_time && self.event() != EventId::ACCOUNTING).then(|| self.uptime_us())
+    }
+
     /// The microseconds of `tlb_tv`; outside 0 to 999,999 the time is garbage.
     pub fn tv_usec(&self) -> i64 {
         let (slots, order) = (&self.dialect.record_slots, self.dialect.order);

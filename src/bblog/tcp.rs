@@ -89,17 +89,17 @@ impl<'a> TcpHeader<'a> {
 }
 
 /// Names of the set flags as tcpdump writes them, longest first.
-pub fn flag_letters(flags: u16, out: &mut String) {
-    const LETTERS: [(u16, char); 9] = [
-        (SYN, 'S'),
-        (FIN, 'F'),
-        (RST, 'R'),
-        (PSH, 'P'),
-        (URG, 'U'),
-        (CWR, 'W'),
-        (ECE, 'E'),
-        (AE, 'e'),
-        (ACK, '.'),
+pub fn flag_letters(flags: u16, out: &mut Vec<u8>) {
+    const LETTERS: [(u16, u8); 9] = [
+        (SYN, b'S'),
+        (FIN, b'F'),
+        (RST, b'R'),
+        (PSH, b'P'),
+        (URG, b'U'),
+        (CWR, b'W'),
+        (ECE, b'E'),
+        (AE, b'e'),
+        (ACK, b'.'),
     ];
     for (bit, letter) in LETTERS {
         if flags & bit != 0 {

@@ -65,11 +65,7 @@ pub enum FormatError {
         path: PathBuf,
         cause: std::io::Error,
     },
-    #[error("{}: {cause}", path.display())]
-    Parse {
-        path: PathBuf,
-        cause: Box<toml::de::Error>,
-    },
+
     #[error("{}: {cause}", path.display())]
     Layout {
         path: PathBuf,
@@ -179,6 +175,7 @@ impl Formats {
                     path: path.clone(),
                     cause,
                 })?;
+                check_texts(&path, &text)?;
                 files.push(parse(&path, &text)?);
             }
             // Payloads name cells, so whoever cuts these anew can spoil them.
@@ -465,9 +462,37 @@ fn check_structs(
 }
 
 fn parse(path: &Path, text: &str) -> Result<(PathBuf, File), FormatError> {
-    let file = toml::from_str(text).map_err(|cause| FormatError::Parse {
+    let file = toml::from_str(text).map_err(|cause| FormatError::Content {
         path: path.to_owned(),
-        cause: Box::new(cause),
+        what: place(text, &cause),
     })?;
     Ok((path.to_owned(), file))
+}
+
+/// Where a mistake stands, and what it is, in one line.
+fn place(text: &str, cause: &toml::de::Error) -> String {
+    let start = cause.span().map_or(0, |span| span.start);
+    let before = text.get(..start).unwrap_or("");
+    let line = before.matches('\n').count() + 1;
+    format!("line {line}: {}", cause.message().replace('\n', ", "))
+}
+
+/// Texts of a file reach the terminal, so they must not steer it.
+fn check_texts(path: &Path, text: &str) -> Result<(), FormatError> {
+    fn steers(value: &toml::Value) -> Option<&str> {
+        match value {
+            toml::Value::String(text) => text.chars().any(char::is_control).then_some(text),
+            toml::Value::Array(values) => values.iter().find_map(steers),
+            toml::Value::Table(values) => values.values().find_map(steers),
+            _ => None,
+        }
+    }
+    let table: toml::Table = toml::from_str(text).unwrap_or_default();
+    match table.values().find_map(steers) {
+        None => Ok(()),
+        Some(text) => Err(FormatError::Content {
+            path: path.to_owned(),
+            what: format!("control character in {text:?}"),
+        }),
+    }
 }

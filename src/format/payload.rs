@@ -21,8 +21,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::mem::discriminant;
 
-/// Where 64-bit kernels lie: the top 16 bits of their addresses are ones, as
-/// are those of small negative numbers, which are none.
+/// Numbers that may be addresses of a 64-bit kernel: amd64, arm64 and riscv64
+/// have theirs where the top 16 bits are all ones. Small negative numbers are
+/// none.
 pub const KERNEL_ADDRESSES: std::ops::Range<u64> = 0xffff_0000_0000_0000..u64::MAX - 0x00ff_ffff;
 
 /// A family of TCP stacks: what decides how stack specific bytes are read.

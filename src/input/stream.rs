@@ -63,6 +63,11 @@ enum Next {
 /// How often framing may stand at one place before it is moved on by force.
 const MAX_LOOKS: u32 = 8;
 
+/// Bytes of a message that are handed out together, or all it has: who explains
+/// records looks at the first ones of a message before (its `LOOK_AHEAD` of the
+/// largest records fit).
+const TOGETHER: u64 = 64 * 1024;
+
 /// Bytes that have to be seen before a place is judged: the largest header
 /// and two verbose records.
 const NEED: usize = 2048;
@@ -174,6 +179,9 @@ impl<'f> Framer<'f> {
         match found {
             Some((_, HeaderCheck::Cut)) if !window.eof => return Next::NeedMore,
             Some((dialect, HeaderCheck::Good)) if fits(here, &dialect) => {
+                if !window.eof && here.len() < together(here, &dialect) {
+                    return Next::NeedMore;
+                }
                 *at += dialect.header.size;
                 self.open = Some(Open::new(dialect, here, offset));
                 return Next::GoOn;
@@ -485,4 +493,11 @@ fn has_records(here: &[u8], dialect: &Dialect) -> bool {
 /// True if only plausible records follow the good header at `here`.
 fn fits(here: &[u8], dialect: &Dialect) -> bool {
     body_fits(here, dialect).1
+}
+
+/// How much of the message that begins here is to be handed out together.
+fn together(here: &[u8], dialect: &Dialect) -> usize {
+    let length = Header::new(here, dialect).map_or(0, |header| header.length());
+    // At most 64 KiB, so it fits.
+    length.min(TOGETHER) as usize
 }

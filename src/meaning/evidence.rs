@@ -45,14 +45,19 @@ pub struct Evidence {
     /// Ticks and uptime of the first record, and of one long enough after it.
     ticks: Option<(u32, i64)>,
     hz: Option<u32>,
+    hz_is_exact: bool,
 }
 
 /// Ticks per second where the records do not tell: what kernels have unless
 /// configured otherwise.
 const USUAL_HZ: u32 = 1000;
 
-/// Between two records, before they tell how long a tick is, µs.
-const HZ_SPAN: std::ops::Range<i64> = 300_000..1_000_000_000;
+/// Between two records, before they tell which of the usual lengths a tick
+/// has, and before they tell its length, µs.
+const HZ_ROUGH: i64 = 50_000;
+const HZ_EXACT: i64 = 500_000;
+/// Further apart than this, ticks may have wrapped.
+const HZ_FAR: i64 = 1_000_000_000;
 
 /// How many segments with a stack's number look like which family's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +70,7 @@ impl Evidence {
     /// Takes in one record.
     #[inline]
     pub fn learn(&mut self, record: &Record<'_>) {
-        if self.hz.is_none() {
+        if !self.hz_is_exact {
             self.learn_hz(record);
         }
         let event = record.event();
@@ -131,25 +136,33 @@ impl Evidence {
     }
 
     fn learn_hz(&mut self, record: &Record<'_>) {
-        if !(0..1_000_000).contains(&record.tv_usec()) || record.ticks() == 0 {
+        let (ticks, Some(us)) = (record.ticks(), record.time_us()) else {
+            return;
+        };
+        if ticks == 0 {
             return;
         }
-        let (ticks, us) = (record.ticks(), record.uptime_us());
         let Some((first_ticks, first_us)) = self.ticks else {
             self.ticks = Some((ticks, us));
             return;
         };
         let elapsed = us.saturating_sub(first_us);
-        if HZ_SPAN.contains(&elapsed) {
+        if !(0..HZ_FAR).contains(&elapsed) {
+            self.ticks = Some((ticks, us));
+        } else if elapsed >= HZ_ROUGH {
             let passed = i64::from(ticks.wrapping_sub(first_ticks) as i32);
-            // To the nearest ten: both clocks are read at slightly
-            // different times.
+            // Both clocks are read at slightly different times.
             let hz = (passed * 100_000 + elapsed / 2) / elapsed * 10;
-            self.hz = u32::try_from(hz)
+            let hz = u32::try_from(hz)
                 .ok()
                 .filter(|hz| (10..=10_000).contains(hz));
-        } else if !(0..HZ_SPAN.end).contains(&elapsed) {
-            self.ticks = Some((ticks, us));
+            self.hz_is_exact = elapsed >= HZ_EXACT && hz.is_some();
+            self.hz = match hz {
+                Some(0..160) if !self.hz_is_exact => Some(100),
+                Some(160..500) if !self.hz_is_exact => Some(250),
+                Some(500..2000) if !self.hz_is_exact => Some(1000),
+                hz => hz,
+            };
         }
     }
 
@@ -227,10 +240,5 @@ impl Evidence {
         let newest = Release::newest_of_version(version);
         let release = self.newest.map_or(newest, |seen| seen.min(newest));
         self.oldest.map_or(release, |oldest| oldest.max(release))
-    }
-
-    /// The oldest release that can have written the records.
-    pub fn oldest(&self) -> Option<Release> {
-        self.oldest
     }
 }

@@ -178,6 +178,9 @@ impl<'p, 'r> Explained<'p, 'r> {
             match part {
                 Part::Text(text) => out.extend_from_slice(text.as_bytes()),
                 Part::Field(at) => match value(*at) {
+                    Some((_, value)) if may_be_address(value.bits()) => {
+                        out.extend_from_slice(b"masked");
+                    }
                     Some((field, value)) => self.write(out, field, value, base),
                     None => return false,
                 },
@@ -212,8 +215,9 @@ impl<'p, 'r> Explained<'p, 'r> {
     /// Appends the value of a field with its unit, for people.
     pub fn write(&self, out: &mut Vec<u8>, field: &Field, value: Number, base: SequenceBase) {
         let bits = value.bits();
+        // Zero is what is not set.
         let relative = |base: Option<u32>| match base {
-            Some(base) if bits <= u64::from(u32::MAX) => {
+            Some(base) if (1..=u64::from(u32::MAX)).contains(&bits) => {
                 u64::from((bits as u32).wrapping_sub(base))
             }
             _ => bits,
@@ -262,7 +266,48 @@ impl<'p, 'r> Explained<'p, 'r> {
         field.codes?.get(code, self.plan.release)
     }
 
-    /// The 104 bytes, and which of them hold kernel addresses.
+    /// All that is to be shown: the named fields, then the cells without a name.
+    /// Nothing that is or may be a kernel address is among it unless
+    /// `show_pointers`.
+    #[inline]
+    pub fn cells(&self, show_pointers: bool) -> impl Iterator<Item = Shown<'p>> {
+        let explained = *self;
+        let fields = self.fields().map(move |(field, value)| {
+            let secret = *field.unit == Unit::Pointer || may_be_address(value.bits());
+            Shown {
+                label: &field.label,
+                name: field.name,
+                field: Some(field),
+                at: None,
+                value: if secret && !show_pointers {
+                    Value::Masked
+                } else if *field.unit == Unit::Pointer {
+                    Value::Address(value.bits())
+                } else {
+                    Value::Number(value)
+                },
+                code: explained.code_name(field, value),
+            }
+        });
+        let raw = self.raw().flat_map(move |(cell, values)| {
+            values.enumerate().map(move |(at, n)| Shown {
+                label: &cell.label,
+                name: cell.name,
+                field: None,
+                at: cell.is_array().then_some((at, usize::from(cell.count))),
+                value: match may_be_address(n) {
+                    true if !show_pointers => Value::Masked,
+                    true => Value::Address(n),
+                    false => Value::Number(Number::Unsigned(n)),
+                },
+                code: None,
+            })
+        });
+        fields.chain(raw)
+    }
+
+    /// The 104 bytes, and which of them hold what may be kernel addresses:
+    /// where a field says so, and every eight bytes that look like one.
     pub fn bytes(&self) -> Option<(&'r [u8], Vec<bool>)> {
         let bytes = self.info?.bytes();
         let mut masked = vec![false; bytes.len()];
@@ -273,32 +318,51 @@ impl<'p, 'r> Explained<'p, 'r> {
                 .take(size)
                 .for_each(|byte| *byte = true);
         };
-        for field in self
-            .variant
-            .fields
-            .iter()
-            .filter(|f| *f.unit == Unit::Pointer)
-        {
+        let fields = self.variant.fields.iter();
+        for field in fields.filter(|field| *field.unit == Unit::Pointer) {
             field
                 .cell
                 .bytes()
                 .for_each(|(offset, size)| mask(offset, size));
         }
-        for (cell, values) in self.raw() {
-            for (at, value) in values.enumerate() {
-                if may_be_pointer(cell, value) {
-                    let size = usize::from(cell.size);
-                    mask(usize::from(cell.offset) + at * size, size);
-                }
+        let order = self.record.dialect().order;
+        for at in (0..bytes.len()).step_by(4) {
+            let [high, low] = [4, 0].map(|by| order.read(bytes, at + by, 4).unwrap_or(0));
+            if may_be_address(high << 32 | low) || may_be_address(low << 32 | high) {
+                mask(at, 8);
             }
         }
         Some((bytes, masked))
     }
 }
 
-/// Whether a number of unknown meaning may be an address of a 64-bit kernel:
-/// those are the topmost.
+/// One thing to show of a payload.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'p> {
+    /// The name as the form at hand writes it.
+    pub label: &'p [u8],
+    pub name: &'static str,
+    /// `None`: a cell without a name.
+    pub field: Option<&'p Field>,
+    /// Of an array: which element, and how many there are.
+    pub at: Option<(usize, usize)>,
+    pub value: Value,
+    /// What the value stands for.
+    pub code: Option<&'static str>,
+}
+
+/// What may be shown of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value {
+    Number(Number),
+    /// Kernel address, shown in hexadecimal.
+    Address(u64),
+    /// Kernel address, or what may be one, that stays inside.
+    Masked,
+}
+
+/// Whether a number may be an address of a 64-bit kernel.
 #[inline]
-pub fn may_be_pointer(cell: &RawCell, value: u64) -> bool {
-    cell.size == 8 && KERNEL_ADDRESSES.contains(&value)
+fn may_be_address(n: u64) -> bool {
+    KERNEL_ADDRESSES.contains(&n)
 }

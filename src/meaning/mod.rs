@@ -12,11 +12,11 @@ mod stacks;
 pub mod units;
 
 pub use evidence::{Evidence, Sureness};
-pub use explained::{Explained, Number, SequenceBase, may_be_pointer};
+pub use explained::{Explained, Number, SequenceBase, Shown, Value};
 pub use plan::{Field, Label, Plan, RawCell};
 pub use stacks::StackNames;
 
-use crate::bblog::{Message, Record};
+use crate::bblog::{Message, Record, Records};
 use crate::format::{Dialect, Formats, Release, Stack};
 use std::sync::Arc;
 
@@ -28,9 +28,15 @@ pub struct Meanings {
     /// What the user said; else evidence decides.
     release: Option<Release>,
     evidence: Evidence,
+    /// Bytes of the piece at hand that evidence was gathered from.
+    learned: usize,
     label: Label,
     plans: Vec<Arc<Plan>>,
 }
+
+/// Records at the beginning of a message that are looked at first. Framing
+/// hands out at least as many together.
+const LOOK_AHEAD: usize = 128;
 
 /// The stack of a record: what to call it, and how that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +58,7 @@ impl Meanings {
             stacks,
             release,
             evidence: Evidence::default(),
+            learned: 0,
             label,
             plans: Vec::new(),
         }
@@ -62,11 +69,53 @@ impl Meanings {
         self.evidence = Evidence::default();
     }
 
-    /// Gathers what the records of a piece betray. To be called before they
-    /// are explained, and for every piece, whatever is wanted of it.
+    /// A piece begins, whatever is wanted of it. The first records of a
+    /// message are looked at before any of them is explained; from there on
+    /// only those before a record, and itself, count for it. So what is said
+    /// of a record does not depend on how the input was read.
+    pub fn begin(&mut self, message: &Message<'_>) {
+        self.learned = 0;
+        if message.first {
+            let first: usize = message
+                .records()
+                .take(LOOK_AHEAD)
+                .map(|record| record.bytes().len())
+                .sum();
+            self.learn_until(message, first);
+        }
+    }
+
+    /// Gathers what the records up to this one betray.
+    #[inline]
+    pub fn reach(&mut self, message: &Message<'_>, record: &Record<'_>) {
+        // Both lie in the same bytes.
+        let at = record.bytes().as_ptr().addr() - message.records.as_ptr().addr();
+        if at < self.learned {
+            return;
+        }
+        self.learn_until(message, at + 1);
+    }
+
+    /// Gathers what a whole piece betrays, for who explains nothing before.
     pub fn learn(&mut self, message: &Message<'_>) {
-        for record in message.records() {
+        self.begin(message);
+        self.end(message);
+    }
+
+    /// Gathers what the rest of the piece betrays.
+    pub fn end(&mut self, message: &Message<'_>) {
+        self.learn_until(message, usize::MAX);
+    }
+
+    /// Learns the records that begin before `end`.
+    fn learn_until(&mut self, message: &Message<'_>, end: usize) {
+        let rest = message.records.get(self.learned..).unwrap_or(&[]);
+        for record in Records::new(rest, message.dialect()) {
+            if self.learned >= end {
+                break;
+            }
             self.evidence.learn(&record);
+            self.learned += record.bytes().len();
         }
     }
 
@@ -74,9 +123,9 @@ impl Meanings {
         &self.evidence
     }
 
-    /// Goes on from what another gathered.
-    pub fn set_evidence(&mut self, evidence: Evidence) {
-        self.evidence = evidence;
+    /// Goes on from what another gathered; gives back what was known.
+    pub fn set_evidence(&mut self, evidence: Evidence) -> Evidence {
+        std::mem::replace(&mut self.evidence, evidence)
     }
 
     /// The release by which records of `dialect` are explained: what the user
@@ -121,14 +170,17 @@ impl Meanings {
         })
     }
 
-    /// The family of the record's stack: by what the record itself shows, else
-    /// by the stack's name, else by what other records with its number betray.
+    /// The family of the record's stack: by the stack's name, else by what the
+    /// record itself shows, else by what other records with its number betray.
+    ///
+    /// RACK and BBR log while the base stack still has the connection, so
+    /// under its name the record itself is asked first.
     #[inline]
     pub fn family(&self, message: &Message<'_>, record: &Record<'_>) -> Option<Stack> {
         let named = self.stacks.of(message, record).and_then(Stack::of_name);
         match named {
             Some(Stack::Rack | Stack::Bbr) => named,
-            _ => Evidence::sign(record)
+            named => Evidence::sign(record)
                 .or(named)
                 .or_else(|| Some(self.evidence.stack(record.stack_id())?.0)),
         }
@@ -149,7 +201,6 @@ impl Meanings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bblog::Records;
     use crate::output::samples::{Sample, v9};
     use std::sync::OnceLock;
 
@@ -332,7 +383,7 @@ mod tests {
         let names = |stacks: &[(u8, String)], learn: bool| -> Vec<Option<(String, Sureness)>> {
             let mut meanings = meanings(stacks);
             if learn {
-                meanings.learn(&message);
+                meanings.begin(&message);
             }
             Records::new(&sample.records, message.dialect())
                 .map(|record| {
@@ -365,7 +416,7 @@ mod tests {
             }
             let message = sample.message();
             let mut meanings = meanings(&[]);
-            meanings.learn(&message);
+            meanings.end(&message);
             meanings.release(message.dialect())
         };
         let timer = |lost| {

@@ -54,9 +54,8 @@ impl Clock {
 /// the source has no wall clock or the record's time is garbage.
 #[inline]
 pub fn wall_clock(message: &Message<'_>, record: &Record<'_>) -> Option<i64> {
-    let is_time = (0..1_000_000).contains(&record.tv_usec());
-    (message.known.clock && is_time)
-        .then(|| message.header.boot_us().saturating_add(record.uptime_us()))
+    let us = record.time_us().filter(|_| message.known.clock)?;
+    Some(message.header.boot_us().saturating_add(us))
 }
 
 /// `10:15:09.924100`, UTC, for microseconds since the Unix epoch.

@@ -1,15 +1,14 @@
 //! What the readable forms (text, JSON, CSV, summary) need to know besides
 //! the records.
 
-use crate::format::{Dialect, Formats, Release};
+use crate::format::{Formats, Release};
 use crate::meaning::{Label, Meanings, StackNames};
 
 /// Settings that the readable forms share.
 #[derive(Clone, Debug)]
 pub struct Context {
     pub formats: &'static Formats,
-    /// Chooses between meanings of one number; `None`: the newest release
-    /// that writes the version at hand.
+    /// Chooses between meanings of one number; `None`: the evidence does.
     pub release: Option<Release>,
     pub stacks: StackNames,
     /// How often the user asked for more; only text looks at it.
@@ -42,11 +41,5 @@ impl Context {
     /// Explains records; `label` makes the name of a field what the form writes.
     pub fn meanings(&self, label: Label) -> Meanings {
         Meanings::new(self.formats, self.release, self.stacks.clone(), label)
-    }
-
-    /// The release by which records of `dialect` are explained.
-    pub fn release(&self, dialect: &Dialect) -> Release {
-        self.release
-            .unwrap_or_else(|| Release::newest_of_version(dialect.version))
     }
 }

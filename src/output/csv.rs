@@ -9,8 +9,8 @@ use super::fields::{Cell, Fields, Value};
 use super::rows::{Row, RowSink, Rows};
 use super::words::{self, hex, number};
 use crate::bblog::{Message, Record};
-use crate::format::{Order, Unit};
-use crate::meaning::{Explained, Meanings, Number, SequenceBase, may_be_pointer, units};
+use crate::format::Order;
+use crate::meaning::{self, Explained, Meanings, Number, SequenceBase, units};
 use crate::select::{Picked, Picker};
 use columns::{Columns, Places};
 use std::io::Write;
@@ -166,6 +166,8 @@ impl Rows for CsvRows {
                 quoted(out, name.unwrap_or_default().as_bytes());
             }
         }
+        let (stack, release) = (explained.stack(), explained.release());
+        optional(out, row.evidence.srtt_us(record, stack, release));
         for (slot, sockbuf) in [
             (slots.rxbuf_acc, record.rxbuf()),
             (slots.txbuf_acc, record.txbuf()),
@@ -199,44 +201,27 @@ impl Rows for CsvRows {
 /// Appends the fields by name, then the cells that have none. Neither names nor
 /// numbers need quotes.
 fn payload(out: &mut Vec<u8>, explained: &Explained<'_, '_>, show_pointers: bool) {
-    let pointer = |out: &mut Vec<u8>, n: u64| {
-        if show_pointers {
-            units::hex(out, n);
-        } else {
-            out.extend_from_slice(b"masked");
-        }
-    };
     let start = out.len();
-    for (field, value) in explained.fields() {
-        if out.len() > start {
-            out.push(b';');
+    for shown in explained.cells(show_pointers) {
+        match shown.at {
+            Some((at, _)) if at > 0 => out.push(b' '),
+            _ => {
+                if out.len() > start {
+                    out.push(b';');
+                }
+                out.extend_from_slice(shown.label);
+            }
         }
-        out.extend_from_slice(&field.label);
-        match (field.unit, value) {
-            (Unit::Pointer, value) => pointer(out, value.bits()),
-            (_, Number::Unsigned(n)) => number(out, n),
-            (_, Number::Signed(n)) => number(out, n),
+        match shown.value {
+            meaning::Value::Number(Number::Unsigned(n)) => number(out, n),
+            meaning::Value::Number(Number::Signed(n)) => number(out, n),
+            meaning::Value::Address(n) => units::hex(out, n),
+            meaning::Value::Masked => out.extend_from_slice(b"masked"),
         }
-        if let Some(name) = explained.code_name(field, value) {
+        if let (Some(name), Some(field)) = (shown.code, shown.field) {
             out.push(b';');
             out.extend_from_slice(&field.name_label);
             out.extend_from_slice(name.as_bytes());
-        }
-    }
-    for (cell, values) in explained.raw() {
-        if out.len() > start {
-            out.push(b';');
-        }
-        out.extend_from_slice(&cell.label);
-        for (at, n) in values.enumerate() {
-            if at > 0 {
-                out.push(b' ');
-            }
-            if may_be_pointer(cell, n) {
-                pointer(out, n);
-            } else {
-                number(out, n);
-            }
         }
     }
 }

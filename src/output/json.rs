@@ -7,8 +7,8 @@ use super::json_text::{hex, named_bytes, signed, string, unsigned};
 use super::rows::{Row, RowSink, Rows};
 use super::words::{self, number};
 use crate::bblog::{Message, Record, SockBuf};
-use crate::format::{Order, Unit};
-use crate::meaning::{Explained, Meanings, Number, SequenceBase, may_be_pointer};
+use crate::format::Order;
+use crate::meaning::{self, Explained, Meanings, Number, SequenceBase, units};
 use crate::select::{Picked, Picker};
 use std::io::Write;
 
@@ -162,6 +162,10 @@ impl Rows for JsonRows {
                 }
             }
         }
+        let (stack, release) = (row.explained.stack(), row.explained.release());
+        if let Some(srtt) = row.evidence.srtt_us(record, stack, release) {
+            key(out, ",\"srtt_us\":", srtt);
+        }
         if slots.rxbuf_acc.exists() {
             sockbuf(out, ",\"rxbuf\":", record.rxbuf());
         }
@@ -191,45 +195,32 @@ impl Rows for JsonRows {
 /// Appends the fields by name, then the cells that have none.
 fn payload(out: &mut Vec<u8>, explained: &Explained<'_, '_>, show_pointers: bool) {
     let start = out.len();
-    let pointer = |out: &mut Vec<u8>, n: u64| {
-        if show_pointers {
-            let _ = write!(out, "\"{n:#x}\"");
-        } else {
-            out.extend_from_slice(b"\"masked\"");
+    for shown in explained.cells(show_pointers) {
+        match shown.at {
+            Some((at, _)) if at > 0 => out.push(b','),
+            at => {
+                out.extend_from_slice(shown.label);
+                if at.is_some() {
+                    out.push(b'[');
+                }
+            }
         }
-    };
-    for (field, value) in explained.fields() {
-        out.extend_from_slice(&field.label);
-        match (field.unit, value) {
-            (Unit::Pointer, value) => pointer(out, value.bits()),
-            (_, Number::Unsigned(n)) => unsigned(out, n),
-            (_, Number::Signed(n)) => signed(out, n),
+        match shown.value {
+            meaning::Value::Number(Number::Unsigned(n)) => unsigned(out, n),
+            meaning::Value::Number(Number::Signed(n)) => signed(out, n),
+            meaning::Value::Address(n) => {
+                out.push(b'"');
+                units::hex(out, n);
+                out.push(b'"');
+            }
+            meaning::Value::Masked => out.extend_from_slice(b"\"masked\""),
         }
-        if let Some(name) = explained.code_name(field, value) {
+        if let (Some(name), Some(field)) = (shown.code, shown.field) {
             out.extend_from_slice(&field.name_label);
             string(out, name);
         }
-    }
-    for (cell, mut values) in explained.raw() {
-        out.extend_from_slice(&cell.label);
-        let one = |out: &mut Vec<u8>, n: u64| {
-            if may_be_pointer(cell, n) {
-                pointer(out, n);
-            } else {
-                unsigned(out, n);
-            }
-        };
-        if cell.is_array() {
-            out.push(b'[');
-            for (at, n) in values.enumerate() {
-                if at > 0 {
-                    out.push(b',');
-                }
-                one(out, n);
-            }
+        if shown.at.is_some_and(|(at, count)| at + 1 == count) {
             out.push(b']');
-        } else if let Some(n) = values.next() {
-            one(out, n);
         }
     }
     if out.len() > start {

@@ -101,14 +101,15 @@ impl<R: Rows, W: Write> Sink for RowSink<R, W> {
 
     fn piece(&mut self, message: &Message<'_>, picked: &Picked) -> io::Result<()> {
         let steps = self.steps.of(message, picked);
-        self.meanings.learn(message);
+        self.meanings.begin(message);
         self.rows.see(message, picked);
         if picked.is_empty() {
+            self.meanings.end(message);
             return Ok(());
         }
         self.rows
             .piece(&mut self.buffer, message, picked, &self.meanings);
-        let plan = self.meanings.plan(message.dialect());
+        let mut plan = self.meanings.plan(message.dialect());
         let fields = self.field_sets.of(message.dialect());
         self.rows.fields(&fields);
         for step in steps {
@@ -117,6 +118,10 @@ impl<R: Rows, W: Write> Sink for RowSink<R, W> {
                     self.rows.missing(&mut self.buffer, first, count);
                 }
                 Step::Record(record) => {
+                    self.meanings.reach(message, &record);
+                    if plan.release != self.meanings.release(message.dialect()) {
+                        plan = self.meanings.plan(message.dialect());
+                    }
                     let row = Row {
                         message,
                         record,
@@ -132,6 +137,7 @@ impl<R: Rows, W: Write> Sink for RowSink<R, W> {
                 self.write_out()?;
             }
         }
+        self.meanings.end(message);
         Ok(())
     }
 

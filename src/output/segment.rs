@@ -2,7 +2,7 @@
 
 use super::words::{hex, number};
 use crate::bblog::Record;
-use crate::bblog::tcp::{ACK, SYN, TcpHeader, URG, flag_letters};
+use crate::bblog::tcp::{ACK, FIN, RST, SYN, TcpHeader, URG, flag_letters};
 use crate::format::EventId;
 use crate::meaning::SequenceBase;
 
@@ -16,19 +16,17 @@ pub fn write(out: &mut Vec<u8>, record: &Record<'_>, base: SequenceBase) {
         (base.local, base.peer)
     };
     let flags = tcp.flags();
-    let mut letters = String::new();
-    flag_letters(flags, &mut letters);
     out.extend_from_slice(b"Flags [");
-    out.extend_from_slice(if letters.is_empty() {
-        b"none"
-    } else {
-        letters.as_bytes()
-    });
+    let start = out.len();
+    flag_letters(flags, out);
+    if out.len() == start {
+        out.extend_from_slice(b"none");
+    }
     out.push(b']');
     let len = record.payload_len();
     // A SYN's own number is what others count from.
     let seq = relative(tcp.seq(), own.filter(|_| flags & SYN == 0));
-    if len > 0 || flags & ACK == 0 || flags & !(ACK) != 0 {
+    if len > 0 || flags & (SYN | FIN | RST) != 0 {
         out.extend_from_slice(b", seq ");
         number(out, seq);
         if len > 0 {

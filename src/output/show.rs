@@ -92,7 +92,8 @@ impl TextRows {
     fn time(&mut self, out: &mut Vec<u8>, row: &Row<'_>) {
         let (message, record) = (row.message, &row.record);
         let us = moment(message, record);
-        let zero_us = *self.zero_us.get_or_insert(us.unwrap_or(0));
+        self.zero_us = self.zero_us.or(us);
+        let zero_us = self.zero_us.unwrap_or(0);
         let track = self.tracks.get_mut(self.current);
         let before = track.and_then(|track| match us {
             Some(us) => track.last_us.replace(us),
@@ -263,10 +264,9 @@ impl Rows for TextRows {
 
 /// When a record was written: by the wall clock, else since boot.
 fn moment(message: &Message<'_>, record: &Record<'_>) -> Option<i64> {
-    let is_time = (0..1_000_000).contains(&record.tv_usec());
     match message.known.clock {
         true => wall_clock(message, record),
-        false => is_time.then(|| record.uptime_us()),
+        false => record.time_us(),
     }
 }
 

@@ -148,6 +148,10 @@ impl Declared {
         let says = Sentence::parse(&self.says, |name| {
             fields.iter().position(|field| field.name == name)
         })?;
+        let told = |at: &usize| fields.get(*at).filter(|field| field.unit == Unit::Pointer);
+        if let Some(field) = says.fields().iter().find_map(told) {
+            return Err(format!("says: {} is a kernel address", field.name));
+        }
         let mut when = Vec::new();
         for (cell, values) in &self.when {
             when.push(Condition::parse(cell, values, names.cells)?);
@@ -178,6 +182,15 @@ fn check_cells(fields: &[PayloadField], cells: &Layout) -> Result<(), String> {
             }
         }
         // Cells without a meaning go by the kernel's name for them.
+        let coded = |other: &PayloadField| matches!(other.unit, Unit::Code(_));
+        if let Some(of) = field.name.strip_suffix("_name")
+            && fields.iter().any(|other| other.name == of && coded(other))
+        {
+            return Err(format!(
+                "{} is what the name of {of}'s value is called",
+                field.name
+            ));
+        }
         let raw = cells.field(&field.name);
         if raw.is_some_and(|raw| !field.cell.is_just(raw.offset, raw.size)) {
             return Err(format!("{} is the name of another cell", field.name));
@@ -270,6 +283,14 @@ fn field(declared: &[String; 4], names: Names<'_>) -> Result<PayloadField, Strin
             _ => return Err(format!("{name}: unknown kind {kind:?}")),
         },
     };
+    if signed
+        && matches!(
+            unit,
+            Unit::Bool | Unit::Hex | Unit::Line | Unit::Pointer | Unit::Flags(_)
+        )
+    {
+        return Err(format!("{name}: {rest} has no sign"));
+    }
     Ok(PayloadField {
         name: name.clone(),
         cell: Cell::parse(cell, names.cells).map_err(|what| format!("{name}: {what}"))?,

@@ -58,6 +58,22 @@ impl Sentence {
         })
     }
 
+    /// The fields whose values it tells.
+    pub(super) fn fields(&self) -> Vec<usize> {
+        let told = |part: &Part| match part {
+            Part::Field(at) => vec![*at],
+            Part::Optional(parts) => parts
+                .iter()
+                .filter_map(|part| match part {
+                    Part::Field(at) => Some(*at),
+                    _ => None,
+                })
+                .collect(),
+            Part::Text(_) | Part::Choice { .. } => Vec::new(),
+        };
+        self.parts.iter().flat_map(told).collect()
+    }
+
     /// True if it says nothing.
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty()

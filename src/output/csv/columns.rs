@@ -11,8 +11,8 @@ const MESSAGE: &str =
 /// Columns of each record, up to the state.
 const HEAD: &str =
     "time,uptime_us,ticks,sn,stack_id,stack,stack_sureness,event_id,event,event_flags,errno";
-/// Columns of the parts that flags govern.
-const PARTS: &str = "rxbuf_acc,rxbuf_ccc,txbuf_acc,txbuf_ccc,len,tcp_src_port,tcp_dst_port,tcp_seq,\
+/// The smoothed RTT in one unit, and columns of the parts that flags govern.
+const PARTS: &str = "srtt_us,rxbuf_acc,rxbuf_ccc,txbuf_acc,txbuf_ccc,len,tcp_src_port,tcp_dst_port,tcp_seq,\
                      tcp_ack,tcp_flags,tcp_window,tcp_checksum,tcp_urgent,tcp_options,\
                      verbose_caller,verbose_function,verbose_line";
 /// Columns that say what the event means.

@@ -86,22 +86,30 @@ impl Encoder {
         &self.options
     }
 
-    /// What is known from here on is this, learnt elsewhere.
-    pub fn set_evidence(&mut self, evidence: Evidence) {
-        if let Some(meanings) = &mut self.meanings {
-            meanings.set_evidence(evidence);
+    /// Goes on from what was learnt elsewhere; gives back what it knew.
+    pub fn set_evidence(&mut self, evidence: Evidence) -> Evidence {
+        match &mut self.meanings {
+            Some(meanings) => meanings.set_evidence(evidence),
+            None => evidence,
         }
     }
 
     /// Appends the blocks of one piece to `out`.
     pub fn piece(&mut self, message: &Message<'_>, picked: &Picked, out: &mut Vec<u8>) {
         if let Some(meanings) = &mut self.meanings {
-            meanings.learn(message);
+            meanings.begin(message);
         }
-        if picked.is_empty() {
-            return;
+        if !picked.is_empty() {
+            self.wanted(message, picked, out);
         }
-        let context = self.context(message);
+        if let Some(meanings) = &mut self.meanings {
+            meanings.end(message);
+        }
+    }
+
+    /// Appends the blocks of a piece of which something is wanted.
+    fn wanted(&mut self, message: &Message<'_>, picked: &Picked, out: &mut Vec<u8>) {
+        let mut context = self.context(message);
         let mut stack = picked.previous_stack;
         let mut begun = !picked.begins;
         if picked.spans.is_empty() {
@@ -122,8 +130,25 @@ impl Encoder {
                     self.skipped(skipped, out);
                     skipped = 0;
                 }
+                self.reach(message, &record, &mut context);
                 self.record(message, &record, &context, None, out);
             }
+        }
+    }
+
+    /// Learns from the records up to this one.
+    fn reach(&mut self, message: &Message<'_>, record: &Record<'_>, context: &mut Context) {
+        let Some(meanings) = &mut self.meanings else {
+            return;
+        };
+        meanings.reach(message, record);
+        let release = meanings.release(message.dialect());
+        if context
+            .plan
+            .as_ref()
+            .is_some_and(|plan| plan.release != release)
+        {
+            context.plan = Some(meanings.plan(message.dialect()));
         }
     }
 

@@ -229,9 +229,13 @@ impl<W: Write> MergeSink<W> {
                 .get(entry.message as usize)
                 .map(|stored| stored.source);
             if source != from {
+                let wanted = from.and_then(|from| self.evidence.get_mut(from));
+                let wanted = wanted.map(std::mem::take).unwrap_or_default();
+                let before = self.encoder.set_evidence(wanted);
+                if let Some(place) = source.and_then(|at: usize| self.evidence.get_mut(at)) {
+                    *place = before;
+                }
                 source = from;
-                let evidence = from.and_then(|from| self.evidence.get(from)).cloned();
-                self.encoder.set_evidence(evidence.unwrap_or_default());
             }
             let place = MergedPlace {
                 interface: entry.interface,
@@ -294,7 +298,8 @@ impl<W: Write> Sink for MergeSink<W> {
     }
 
     fn piece(&mut self, message: &Message<'_>, picked: &Picked) -> io::Result<()> {
-        if let Some(evidence) = self.evidence.last_mut() {
+        let explains = self.encoder.options().comments;
+        if let Some(evidence) = self.evidence.last_mut().filter(|_| explains) {
             message.records().for_each(|record| evidence.learn(&record));
         }
         if picked.begins {

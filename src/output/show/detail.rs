@@ -2,7 +2,7 @@
 
 use crate::bblog::Record;
 use crate::format::{Order, Unit};
-use crate::meaning::{Number, SequenceBase, may_be_pointer, units};
+use crate::meaning::{self, Number, SequenceBase, units};
 use crate::output::context::Context;
 use crate::output::fields::{Cell, Value};
 use crate::output::rows::Row;
@@ -37,49 +37,44 @@ fn payload(out: &mut Vec<u8>, row: &Row<'_>, context: &Context, base: SequenceBa
     let start = out.len();
     out.extend_from_slice(b"      payload:");
     let empty = out.len();
-    let pointer = |out: &mut Vec<u8>, n: u64| {
-        if context.show_pointers {
-            units::hex(out, n);
-        } else {
-            out.extend_from_slice(b"masked");
+    for shown in explained.cells(context.show_pointers) {
+        // Unnamed cells that hold nothing have nothing to say.
+        if shown.field.is_none() && shown.value == meaning::Value::Number(Number::Unsigned(0)) {
+            continue;
         }
-    };
-    for (field, value) in explained.fields() {
-        out.extend_from_slice(&field.label);
-        match (field.unit, value) {
-            (Unit::Pointer, value) => {
-                pointer(out, value.bits());
+        match shown.at {
+            Some((at, _)) => drop(write!(out, " {}[{at}]=", shown.name)),
+            None => out.extend_from_slice(shown.label),
+        }
+        let unit = shown.field.map(|field| field.unit);
+        let value = match shown.value {
+            meaning::Value::Masked => {
+                out.extend_from_slice(b"masked");
                 continue;
             }
-            (Unit::Hex | Unit::Flags(_), value) => units::hex(out, value.bits()),
+            meaning::Value::Address(n) => {
+                units::hex(out, n);
+                continue;
+            }
+            meaning::Value::Number(value) => value,
+        };
+        match (unit, value) {
+            (Some(Unit::Hex | Unit::Flags(_)), value) => units::hex(out, value.bits()),
             (_, Number::Unsigned(n)) => number(out, n),
             (_, Number::Signed(n)) => number(out, n),
         }
+        let Some(field) = shown.field else { continue };
         let meant = match field.unit {
             Unit::Flags(_) => !value.is_zero(),
-            Unit::Code(_) => explained.code_name(field, value).is_some(),
-            Unit::Sequence => base.local.is_some(),
-            Unit::PeerSequence => base.peer.is_some(),
+            Unit::Code(_) => shown.code.is_some(),
+            Unit::Sequence => base.local.is_some() && !value.is_zero(),
+            Unit::PeerSequence => base.peer.is_some() && !value.is_zero(),
             unit => !unit.symbol().is_empty() && value.bits() >= 1000,
         };
         if meant {
             out.push(b'(');
             explained.write(out, field, value, base);
             out.push(b')');
-        }
-    }
-    for (cell, values) in explained.raw() {
-        for (at, n) in values.enumerate().filter(|(_, n)| *n != 0) {
-            if cell.is_array() {
-                let _ = write!(out, " {}[{at}]=", cell.name);
-            } else {
-                out.extend_from_slice(&cell.label);
-            }
-            if may_be_pointer(cell, n) {
-                pointer(out, n);
-            } else {
-                number(out, n);
-            }
         }
     }
     if out.len() == empty {

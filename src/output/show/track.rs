@@ -101,23 +101,27 @@ impl Track {
             out.extend_from_slice(b"flight ");
             number(out, now.flight);
         }
-        if let Some(srtt) = srtt_us.filter(|srtt| before.and_then(|b| b.srtt_us) != Some(*srtt)) {
+        let srtt_before = before.map(|before| before.srtt_us);
+        if srtt_us != srtt_before.flatten() {
             next(out);
             out.extend_from_slice(b"srtt ");
-            duration_us(out, srtt);
+            if let Some(before) = srtt_before.flatten() {
+                duration_us(out, before);
+                out.extend_from_slice(b" -> ");
+            }
+            match srtt_us {
+                Some(srtt) => duration_us(out, srtt),
+                None => out.extend_from_slice(b"unknown"),
+            }
         }
         out.push(b'}');
-        if out.len() == start + 1 {
-            // An srtt that vanished changes nothing to tell.
-            out.truncate(start - 3);
-        }
     }
 }
 
-/// Appends a window; the largest that TCP can have means that there is no
-/// limit.
+/// Appends a window; the largest that TCP can have, and more, means that there
+/// is no limit.
 fn window(out: &mut Vec<u8>, n: u32) {
-    if n >= 1 << 30 {
+    if n >= 65_535 << 14 {
         out.extend_from_slice(b"unlimited");
     } else {
         number(out, n);
