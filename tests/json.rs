@@ -66,6 +66,7 @@ const STATES: [&str; 11] = [
 const INFO_AT: usize = 160;
 const INFO_LEN: usize = 104;
 
+const TIMERSTAR: u8 = 13;
 const CONNEND: u8 = 54;
 
 /// The cells of the stack specific bytes: name, place in them, bytes.
@@ -220,6 +221,18 @@ fn expected(stream: &str, message: Msg<'_>, record: Rec<'_>, source: &str) -> Ma
     }
     let state = usize::try_from(i32_at(bytes, 56)).unwrap();
     set("state_name", json!(STATES[state]));
+    // RACK keeps it in microseconds since 13.1; all others in 1/32 of a tick.
+    let srtt = u64::from(u32_at(bytes, 100));
+    let hz = if stream.contains("hz100") { 100 } else { 1000 };
+    let srtt_us = match stack_name(stream, bytes[24]) {
+        // While RACK takes over, it writes under the number of the stack before.
+        "freebsd" if bytes[25] == TIMERSTAR && family(stream) != "13.0" => srtt,
+        "rack" if family(stream) != "13.0" => srtt,
+        _ => srtt * 1_000_000 / (32 * hz),
+    };
+    if srtt > 0 {
+        set("srtt_us", json!(srtt_us));
+    }
     set("snd_scale", json!(bytes[156] & 15));
     set("rcv_scale", json!(bytes[156] >> 4));
     for (flag, key, at) in [(RXBUF, "rxbuf", 32), (TXBUF, "txbuf", 44)] {

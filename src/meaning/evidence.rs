@@ -54,7 +54,7 @@ const USUAL_HZ: u32 = 1000;
 
 /// Between two records, before they tell which of the usual lengths a tick
 /// has, and before they tell its length, µs.
-const HZ_ROUGH: i64 = 50_000;
+const HZ_ROUGH: i64 = 18_000;
 const HZ_EXACT: i64 = 500_000;
 /// Further apart than this, ticks may have wrapped.
 const HZ_FAR: i64 = 1_000_000_000;
@@ -144,6 +144,9 @@ impl Evidence {
         }
         let Some((first_ticks, first_us)) = self.ticks else {
             self.ticks = Some((ticks, us));
+            if let Some(hz) = hz_by_law(ticks, us) {
+                (self.hz, self.hz_is_exact) = (Some(hz), true);
+            }
             return;
         };
         let elapsed = us.saturating_sub(first_us);
@@ -241,4 +244,16 @@ impl Evidence {
         let release = self.newest.map_or(newest, |seen| seen.min(newest));
         self.oldest.map_or(release, |oldest| oldest.max(release))
     }
+}
+/// What one record tells of the length of a tick. A kernel starts to count
+/// ticks ten minutes before the sign bit turns; in user space they begin
+/// elsewhere.
+fn hz_by_law(ticks: u32, uptime_us: i64) -> Option<u32> {
+    [1000, 100, 250].into_iter().find(|hz| {
+        let since_start = ticks.wrapping_sub(i32::MAX as u32).wrapping_add(600 * hz);
+        let uptime_ticks = (i128::from(uptime_us) * i128::from(*hz) / 1_000_000) as u32;
+        // Ticks begin about a second after uptime.
+        let ahead = uptime_ticks.wrapping_sub(since_start) as i32;
+        ahead.unsigned_abs() < 2 * hz
+    })
 }

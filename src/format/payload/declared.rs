@@ -430,8 +430,8 @@ mod tests {
         ] {
             for signed in ["", "signed "] {
                 let lines = format!("fields = [[\"a\", \"flex1\", \"{signed}{kind}\", \"\"]]");
-                let unsigned = ["bool", "hex", "line", "pointer"].contains(&kind)
-                    || kind.starts_with("flags");
+                let unsigned =
+                    ["bool", "hex", "line", "pointer"].contains(&kind) || kind.starts_with("flags");
                 if unsigned && !signed.is_empty() {
                     assert!(payload(&lines).is_err(), "{kind}");
                     continue;
