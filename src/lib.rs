@@ -8,6 +8,7 @@
 //! * [`bblog`]: borrowed views of messages and records over a layout;
 //! * [`meaning`]: what a record says: its payload by name, and a sentence;
 //! * [`input`]: bytes become messages: detection, decompression, framing;
+//! * [`memory`]: an address space over any image of memory;
 //! * [`select`]: which records are wanted, and which belong together;
 //! * [`output`]: one sink per form: pcapng, stream, text, JSON, CSV, summary;
 //! * [`cli`]: the command line; it parses, wires the above together, and owns
@@ -18,5 +19,6 @@ pub mod cli;
 pub mod format;
 pub mod input;
 pub mod meaning;
+pub mod memory;
 pub mod output;
 pub mod select;
