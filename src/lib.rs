@@ -15,6 +15,7 @@
 //!   no logic.
 
 pub mod bblog;
+pub mod carve;
 pub mod cli;
 pub mod format;
 pub mod input;
