@@ -49,6 +49,47 @@ fn rack_over_a_lossy_link() {
 }
 
 #[test]
+fn a_name_of_the_users_changes_no_number() {
+    let plain = first("rack-loss");
+    let stream = genuine("rack-loss");
+    let named = &info(&stream, &["--stack-name", "3=mine"])["connections"][0];
+    has(
+        named,
+        json!({"stacks": [{
+            "stack_id": 3, "stack": "mine", "stack_sureness": "named", "records": 5368,
+        }]}),
+    );
+    for key in ["rtt", "recovery", "sender_limits", "goodput"] {
+        assert_eq!(named[key], plain[key], "{key}");
+    }
+}
+
+/// A log that begins in mid-connection is about as fast as the whole one.
+#[test]
+fn goodput_of_the_second_half() {
+    for name in ["base-loss", "rack-loss", "bbr-send"] {
+        let stream = genuine(name);
+        let all = messages(&stream);
+        let records: Vec<_> = all.iter().flat_map(|m| m.records()).collect();
+        let half = all[0].with_records(records[records.len() / 2..].iter().copied());
+        let (whole, half) = (info(&stream, &[]), info(&half, &[]));
+        let rate = |summary: &Value| {
+            let goodput = &summary["connections"][0]["goodput"];
+            let number = |key: &str| goodput[key].as_u64().unwrap();
+            // Bytes and time are of the same span.
+            let rate = number("acked_bytes") * 1_000_000 / number("acked_in_us");
+            assert_eq!(rate, number("acked_bytes_per_s"), "{name}");
+            rate as f64
+        };
+        let (whole, half) = (rate(&whole), rate(&half));
+        assert!(
+            (0.5..2.0).contains(&(half / whole)),
+            "{name}: {whole} {half}"
+        );
+    }
+}
+
+#[test]
 fn the_base_stack_over_a_lossy_link() {
     has(
         &first("base-loss"),
@@ -58,7 +99,7 @@ fn the_base_stack_over_a_lossy_link() {
             "goodput": {"acked_bytes": 1_000_000, "acked_in_us": 1_257_997},
             "rtt": {"measured": {"samples": 402, "min_us": 18_106, "max_us": 33_938}},
             "recovery": {"fast_recoveries": 10},
-            "stacks": [{"stack_id": 1, "stack": "freebsd", "stack_known": "likely", "records": 1499}],
+            "stacks": [{"stack_id": 1, "stack": "freebsd", "stack_sureness": "likely", "records": 1499}],
         }),
     );
 }
@@ -187,6 +228,74 @@ fn the_same_dump_twice_counts_once() {
         "last_sn",
     ] {
         assert_eq!(twice[0][key], once[0][key], "{key}");
+    }
+}
+
+/// Kernels of the 15 line log negative samples, which the cell cannot hold.
+#[test]
+fn negative_rtts_are_left_out() {
+    // RTT records of RACK whose flex1, at 60 of the stack's bytes, is negative.
+    let stream = genuine("kernel15-ids");
+    let mut negative = 0;
+    for message in messages(&stream) {
+        for record in message.records() {
+            let flex7 = record.0[160 + 92];
+            negative += u64::from(record.0[25] == 47 && flex7 < 2 && record.0[160 + 63] > 0x7f);
+        }
+    }
+    assert!(negative > 0);
+    let summary = info(&stream, &[]);
+    let connections = summary["connections"].as_array().unwrap();
+    let left_out = connections
+        .iter()
+        .filter_map(|c| c["rtt"]["reported_negative"].as_u64());
+    assert_eq!(left_out.sum::<u64>(), negative);
+    for connection in connections {
+        let max = connection["rtt"]["reported"]["max_us"].as_u64();
+        assert!(max.is_none_or(|us| us < 60_000_000), "{max:?}");
+    }
+}
+
+/// Its last 6888 bytes are less than a segment, and wait 40 ms for the delayed
+/// acknowledgement of the segment before them.
+#[test]
+fn nagle_and_a_delayed_acknowledgement() {
+    let summary = info(&genuine("kernel-ids"), &["--port", "63981"]);
+    let connections = summary["connections"].as_array().unwrap();
+    let client = connections
+        .iter()
+        .find(|c| c["local_port"] == 63981)
+        .unwrap();
+    assert_eq!(client["goodput"]["acked_bytes"], 400_000);
+    let limits = client["sender_limits"].as_array().unwrap();
+    let nagle = limits
+        .iter()
+        .find(|limit| limit["limit"] == "nagle")
+        .unwrap();
+    assert!(nagle["us"].as_u64().unwrap() > 39_000, "{nagle}");
+}
+
+/// It writes some 5000 bytes every 3 ms, and the windows have room.
+#[test]
+fn who_writes_slowly_is_not_slowed_by_nagle() {
+    let connection = first("ringwrap");
+    assert!(share(&connection, "application") > 0.6);
+    assert!(share(&connection, "nagle") < 0.05);
+}
+
+#[test]
+fn a_bulk_transfer_is_not_limited_by_nagle() {
+    for name in [
+        "base-loss",
+        "base-tso",
+        "base-v6",
+        "bbr-loss",
+        "bbr-send",
+        "hz100",
+        "rack-loss",
+        "rack-send",
+    ] {
+        assert!(share(&first(name), "nagle") < 0.02, "{name}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! `struct tcp_log_buffer`: one record, read in place.
 
 use super::stackinfo::StackInfo;
-use super::tcp::{FIN, SYN, TcpHeader};
+use super::tcp::{FIN, RST, SYN, TcpHeader};
 use super::until_nul;
 use crate::format::dialect::Slot;
 use crate::format::{Dialect, EventId, HDR, RXBUF, STACKINFO, TXBUF, VERBOSE};
@@ -130,11 +130,28 @@ impl<'a> Record<'a> {
     /// True if the record is a segment on its way out that repeats sequence
     /// space: it is logged before `tlb_snd_max` moves.
     pub fn is_retransmission(&self) -> bool {
-        let Some(tcp) = self.tcp().filter(|_| self.event() == EventId::OUT) else {
-            return false;
-        };
-        let takes_space = self.payload_len() > 0 || tcp.flags() & (SYN | FIN) != 0;
-        takes_space && tcp.seq().wrapping_sub(self.snd_max()) > 1 << 31
+        self.retransmitted_bytes().is_some()
+    }
+
+    /// The bytes of payload that a retransmission repeats: those before
+    /// `tlb_snd_max`, so 0 of a lone SYN or FIN. `None` if the record is no
+    /// retransmission; a reset is none, whatever it carries.
+    pub fn retransmitted_bytes(&self) -> Option<u32> {
+        if self.event() != EventId::OUT {
+            return None;
+        }
+        let (tcp, len) = (self.tcp()?, self.payload_len());
+        let flags = tcp.flags();
+        let takes_space = len > 0 || flags & (SYN | FIN) != 0;
+        if !takes_space || flags & RST != 0 {
+            return None;
+        }
+        // More than half of the numbers are ahead, not behind.
+        let old = self.snd_max().wrapping_sub(tcp.seq());
+        let is_behind = (1..1 << 31).contains(&old);
+        // The SYN takes the number before the payload's.
+        let syn = u32::from(flags & SYN != 0);
+        is_behind.then(|| (old - syn).min(len))
     }
 
     /// `tlb_errno`; -1 is "not known".

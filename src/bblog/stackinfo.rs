@@ -5,6 +5,17 @@ use crate::format::{Dialect, Order};
 /// Bytes of `tlb_stackinfo`, in every version and ABI.
 pub const STACKINFO_LEN: usize = 104;
 
+/// Cells of [`DEFAULT_VIEW`](crate::format::table::DEFAULT_VIEW) that the code
+/// itself reads: offset and size in bytes.
+pub mod cell {
+    pub const FLEX1: (usize, usize) = (60, 4);
+    pub const FLEX3: (usize, usize) = (68, 4);
+    pub const FLEX4: (usize, usize) = (72, 4);
+    pub const FLEX7: (usize, usize) = (92, 2);
+    pub const BBR_STATE: (usize, usize) = (94, 1);
+    pub const FLEX8: (usize, usize) = (99, 1);
+}
+
 /// The stack specific bytes, through the view that nearly all events use.
 #[derive(Clone, Copy, Debug)]
 pub struct StackInfo<'a> {
@@ -30,5 +41,10 @@ impl<'a> StackInfo<'a> {
     /// union; 0 past its end.
     pub fn cell(&self, offset: usize, size: usize) -> u64 {
         self.order.read(self.bytes, offset, size).unwrap_or(0)
+    }
+
+    /// One of the cells of [`cell`].
+    pub fn named(&self, (offset, size): (usize, usize)) -> u64 {
+        self.cell(offset, size)
     }
 }

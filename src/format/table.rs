@@ -22,14 +22,19 @@ impl EventId {
     pub const BBRSND: EventId = EventId(10);
     pub const TIMERSTAR: EventId = EventId(13);
     pub const TIMERCANC: EventId = EventId(14);
+    pub const ENTREC: EventId = EventId(15);
+    pub const EXITREC: EventId = EventId(16);
     pub const JUSTRET: EventId = EventId(21);
+    pub const PERSIST: EventId = EventId(24);
     pub const FLOWEND: EventId = EventId(25);
     /// `BBR_LOG_RTO`, whose short name is also RTO.
     pub const STACK_RTO: EventId = EventId(26);
     pub const DOSEG_DONE: EventId = EventId(27);
     pub const USERSEND: EventId = EventId(31);
     pub const SOCKET_OPT: EventId = EventId(40);
+    pub const ENOBUF_JMP: EventId = EventId(42);
     pub const HPTSI_CALC: EventId = EventId(43);
+    pub const RTT: EventId = EventId(47);
     pub const REASS: EventId = EventId(50);
     pub const CONNEND: EventId = EventId(54);
     pub const SENDFILE: EventId = EventId(60);

@@ -9,22 +9,24 @@ pub mod limits;
 pub mod progress;
 pub mod recovery;
 pub mod rtt;
+pub mod sender;
 pub mod sequence;
 pub mod serials;
 pub mod states;
 
 use super::clock::wall_clock;
+use crate::bblog::stackinfo::cell;
 use crate::bblog::tcp::{FIN, RST, SYN};
 use crate::bblog::{Message, Record, TcpHeader};
 use crate::format::{EventId, Release, Stack};
-use crate::meaning::{Evidence, Meanings, Sureness};
+use crate::meaning::{Meanings, Sureness};
 use crate::select::{ConnectionKey, Picker};
 use ending::Ending;
 use limits::Limits;
 use progress::Goodput;
 use recovery::Recovery;
 use rtt::Rtts;
-use sequence::{after, before};
+use sequence::after;
 use serials::Serials;
 use states::Durations;
 
@@ -37,13 +39,6 @@ const MAX_SWITCHES: usize = 32;
 
 /// A record that is so much older than the one before has a clock of its own.
 const CLOCK_STEP_US: i64 = 60_000_000;
-
-/// Cells of the 104 bytes.
-mod place {
-    pub const FLEX1: (usize, usize) = (60, 4);
-    pub const FLEX7: (usize, usize) = (92, 2);
-    pub const BBR_STATE: (usize, usize) = (94, 1);
-}
 
 /// Distinct strings, in order of first appearance, with how often each came.
 #[derive(Clone, Debug, Default)]
@@ -69,7 +64,8 @@ impl Names {
 #[derive(Clone, Debug)]
 pub struct StackUse {
     pub id: u8,
-    /// Its name, and how that is known.
+    /// Its name, and how that is known; where it is inferred, by all records
+    /// up to the last one of this stack.
     pub name: Option<(Box<str>, Sureness)>,
     pub records: u64,
 }
@@ -151,8 +147,7 @@ pub struct Connection {
     pub uptime: Option<(i64, i64)>,
     pub received: Flow,
     pub sent: Flow,
-    /// What of `sent` was sent before: segments that begin before `snd_max`,
-    /// which OUT shows as it was before the send.
+    /// What of `sent` was sent before, see [`Record::is_retransmission`].
     pub sent_again: Flow,
     pub goodput: Goodput,
     pub rtts: Rtts,
@@ -170,8 +165,10 @@ pub struct Connection {
 
 impl Connection {
     pub fn new(message: &Message<'_>, release: Release) -> Connection {
+        let key = Picker::connection(message);
+        let is_one_host = key.local.is_some() && key.local == key.foreign;
         Connection {
-            key: Picker::connection(message),
+            key,
             release,
             log_ids: Names::default(),
             tags: Names::default(),
@@ -193,7 +190,7 @@ impl Connection {
             recovery: Recovery::default(),
             states: Durations::default(),
             bbr_states: Durations::default(),
-            limits: Limits::default(),
+            limits: Limits::new(is_one_host),
             ending: Ending::default(),
             state: None,
             events: Histogram { counts: Vec::new() },
@@ -225,8 +222,7 @@ impl Connection {
 
     pub fn add_record(&mut self, message: &Message<'_>, record: &Record<'_>, meanings: &Meanings) {
         self.records += 1;
-        let sn = record.sn();
-        if self.serials.is_duplicate(sn) {
+        if self.serials.meet(record.sn()) {
             return;
         }
         let event = record.event();
@@ -234,7 +230,7 @@ impl Connection {
         let took_us = self.clock(message, record);
         let now_us = self.now_us.unwrap_or(0);
         self.add_stack(message, record, meanings);
-        let family = Evidence::sign(record).or_else(|| self.family());
+        let family = meanings.family(message, record);
         self.state = Some(record.state());
         self.states
             .add(record.state(), took_us, event == EventId::IN);
@@ -255,15 +251,15 @@ impl Connection {
                 }
             }
             (EventId::OUT, Some(tcp)) => self.add_sent(record, &tcp, now_us),
-            (EventId(47), _) => {
-                let cell = |(offset, size)| record.stackinfo().map(|i| i.cell(offset, size));
+            (EventId::RTT, _) => {
+                let cell = |cell| record.stackinfo().map(|info| info.named(cell));
                 // RACK writes other things with other values of flex7.
                 let is_sample = match family {
-                    Some(Stack::Rack) => matches!(cell(place::FLEX7), Some(0 | 1)),
+                    Some(Stack::Rack) => matches!(cell(cell::FLEX7), Some(0 | 1)),
                     Some(Stack::Bbr) => true,
                     Some(Stack::Base) | None => false,
                 };
-                let us = cell(place::FLEX1).filter(|us| is_sample && *us > 0);
+                let us = cell(cell::FLEX1).filter(|us| is_sample && *us > 0);
                 if let Some(us) = us.and_then(|us| u32::try_from(us).ok()) {
                     self.rtts.reported(us);
                 }
@@ -279,16 +275,14 @@ impl Connection {
         if takes == 0 || flags & RST != 0 {
             return;
         }
-        let max = record.snd_max();
-        let is_again = before(seq, max);
-        if is_again {
-            let old = max.wrapping_sub(seq).min(len);
-            self.sent_again.add(old);
+        let again = record.retransmitted_bytes();
+        if let Some(bytes) = again {
+            self.sent_again.add(bytes);
         }
         // Without a whole window of numbers before it, it is no segment.
         let end = seq.wrapping_add(takes);
         if after(end, seq) {
-            self.rtts.sent(end, is_again, now_us);
+            self.rtts.sent(end, again.is_some(), now_us);
         }
     }
 
@@ -324,8 +318,8 @@ impl Connection {
             self.bbr_states.stop();
             return;
         }
-        let (offset, size) = place::BBR_STATE;
-        let state = record.stackinfo().map_or(0, |info| info.cell(offset, size));
+        let info = record.stackinfo();
+        let state = info.map_or(0, |info| info.named(cell::BBR_STATE));
         // Records of shared code do not have it.
         let state = match i32::try_from(state) {
             Ok(state @ 1..=5) => state,
@@ -335,11 +329,6 @@ impl Connection {
             },
         };
         self.bbr_states.add(state, took_us, false);
-    }
-
-    /// The family of the stack at hand.
-    fn family(&self) -> Option<Stack> {
-        Stack::of_name(self.stack_name(self.last_stack?)?)
     }
 
     #[inline]
@@ -360,21 +349,23 @@ impl Connection {
                 });
             }
         }
-        let name = || {
-            let stack = meanings.stack_of(message, record)?;
-            Some((stack.name.into(), stack.sureness))
-        };
+        let name = meanings.stack_of(message, record);
         match self.stacks.iter_mut().find(|stack| stack.id == id) {
             Some(stack) => {
                 stack.records += 1;
-                // Later records may tell.
-                if stack.name.is_none() {
-                    stack.name = name();
+                // Evidence grows and can turn; what was said stays.
+                let old = stack.name.as_ref();
+                let old = old.map(|(name, sureness)| (&**name, *sureness));
+                if let Some(new) = name.map(|stack| (stack.name, stack.sureness))
+                    && old != Some(new)
+                    && old.is_none_or(|(_, sureness)| sureness < Sureness::Named)
+                {
+                    stack.name = Some((new.0.into(), new.1));
                 }
             }
             None => self.stacks.push(StackUse {
                 id,
-                name: name(),
+                name: name.map(|stack| (stack.name.into(), stack.sureness)),
                 records: 1,
             }),
         }
@@ -394,4 +385,54 @@ impl Connection {
 
 fn extend(range: &mut Option<(i64, i64)>, us: i64) {
     *range = Some(range.map_or((us, us), |(low, high)| (low.min(us), high.max(us))));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::samples::{SEGMENT, Sample, v9};
+
+    /// What one OUT record repeats; its segment has sequence number 1000.
+    fn again(flags: u16, len: u64, snd_max: u64) -> Flow {
+        let mut segment = SEGMENT.to_vec();
+        segment[13] = flags as u8;
+        let mut sample = Sample::new(v9());
+        let fields = [
+            ("tlb_eventflags", 4),
+            ("tlb_len", len),
+            ("tlb_snd_max", snd_max),
+        ];
+        sample.record(2, 0, &fields).segment(&segment);
+        let message = sample.message();
+        let record = message.records().next().expect("one record");
+        let formats = crate::format::Formats::builtin();
+        let stacks = crate::meaning::StackNames::default();
+        let meanings = Meanings::new(formats, None, stacks, |_| Vec::new());
+        let mut connection = Connection::new(&message, Release::Main);
+        connection.add_record(&message, &record, &meanings);
+        let again = connection.sent_again;
+        assert_eq!(record.is_retransmission(), again.segments == 1);
+        again
+    }
+
+    #[test]
+    fn what_is_sent_again() {
+        let found = |flags, len, max| {
+            let flow = again(flags, len, max);
+            (flow.segments, flow.bytes)
+        };
+        assert_eq!(found(0, 100, 1000), (0, 0));
+        assert_eq!(found(0, 100, 1040), (1, 40));
+        assert_eq!(found(0, 100, 2000), (1, 100));
+        // Numbers behind snd_max by half of all are ahead of it.
+        assert_eq!(found(0, 100, 1000 + (1 << 31)), (0, 0));
+        assert_eq!(found(FIN, 0, 1001), (1, 0));
+        assert_eq!(found(SYN, 0, 1001), (1, 0));
+        // The first was without its payload, as that of Fast Open.
+        assert_eq!(found(SYN, 100, 1001), (1, 0));
+        assert_eq!(found(SYN, 100, 1101), (1, 100));
+        // An acknowledgement and a reset take no numbers.
+        assert_eq!(found(0, 0, 2000), (0, 0));
+        assert_eq!(found(RST, 100, 2000), (0, 0));
+    }
 }

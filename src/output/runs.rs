@@ -12,11 +12,18 @@ use std::collections::HashMap;
 /// initial sequence number (`tlb_iss`), which is random; then serial numbers
 /// that were seen before are a second dump of the same records. Where that is
 /// not known (0), a step back in serial numbers begins another connection.
+///
+/// A connection is remembered as long as it was seen lately, for a live input
+/// meets new ones for ever; one that comes back after that is another one.
 #[derive(Clone, Debug, Default)]
 pub struct Runs {
-    runs: HashMap<Key, Run>,
+    recent: HashMap<Key, Run>,
+    older: HashMap<Key, Run>,
     numbered: usize,
 }
+
+/// Connections after which the older ones are forgotten.
+const MOST_RECENT: usize = 32_768;
 
 /// Connections whose ends are unknown cannot be followed from one input to the
 /// next, so the input's number is part of the key.
@@ -40,10 +47,8 @@ impl Runs {
     /// `input` tells inputs apart.
     pub fn number(&mut self, message: &Message<'_>, input: usize, wanted: bool) -> Option<usize> {
         let input = (!message.known.addresses).then_some(input);
-        let run = self
-            .runs
-            .entry((Picker::connection(message), input))
-            .or_default();
+        let key = (Picker::connection(message), input);
+        let mut run = self.get(&key);
         if message.first
             && let Some(first) = message.records().next()
         {
@@ -55,7 +60,7 @@ impl Runs {
                 (before, iss) => before == iss,
             };
             if !same {
-                *run = Run::default();
+                run = Run::default();
             }
         }
         if let Some(last) = message.records().last() {
@@ -68,7 +73,21 @@ impl Runs {
             self.numbered += 1;
             run.number = Some(self.numbered);
         }
+        self.set(key, run);
         run.number
+    }
+
+    fn get(&self, key: &Key) -> Run {
+        let recent = self.recent.get(key);
+        let known = recent.or_else(|| self.older.get(key));
+        known.copied().unwrap_or_default()
+    }
+
+    fn set(&mut self, key: Key, run: Run) {
+        if self.recent.len() >= MOST_RECENT && !self.recent.contains_key(&key) {
+            self.older = std::mem::take(&mut self.recent);
+        }
+        self.recent.insert(key, run);
     }
 }
 
@@ -115,6 +134,28 @@ mod tests {
     fn what_is_not_wanted_gets_no_number() {
         let got = numbers(&[(0, 7, false), (0, 8, true), (3, 8, false), (0, 9, true)]);
         assert_eq!(got, [None, Some(1), Some(1), Some(2)]);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_what_was_seen_lately_is_kept() {
+        let mut runs = Runs::default();
+        let mut sample = sample(0, 7);
+        let mut number = |address: u32| {
+            let mut bytes = [0; 16];
+            bytes[12..].copy_from_slice(&address.to_be_bytes());
+            sample.text("tlh_ie.ie_faddr", &bytes);
+            let number = runs.number(&sample.message(), 0, true);
+            assert!(runs.recent.len() <= MOST_RECENT && runs.older.len() <= MOST_RECENT);
+            number
+        };
+        let most = MOST_RECENT as u32;
+        for address in 1..=3 * most {
+            assert_eq!(number(address), Some(address as usize));
+            // One goes on for ever.
+            assert_eq!(number(1), Some(1));
+        }
+        assert_eq!(number(2 * most + 2), Some(2 * MOST_RECENT + 2));
+        assert_eq!(number(2), Some(3 * MOST_RECENT + 1));
     }
 
     #[test]

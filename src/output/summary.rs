@@ -11,7 +11,7 @@ use super::context::Context;
 use super::json_text;
 use super::runs::Runs;
 use super::steps::{Step, Steps};
-use crate::bblog::Message;
+use crate::bblog::{Message, Record};
 use crate::meaning::Meanings;
 use crate::select::Picked;
 use document::exact;
@@ -132,14 +132,23 @@ impl<W: Write> Sink for SummarySink<W> {
         if picked.begins {
             connection.add_message(message);
         }
+        let mut all = message.records();
         for step in steps {
             match step {
                 Step::Missing { first, count } => connection.add_gap(first, count),
-                Step::Record(record) => connection.add_record(message, &record, &self.meanings),
+                Step::Record(record) => {
+                    // Those before it that are not wanted have come, too.
+                    let is_other =
+                        |other: &Record<'_>| !std::ptr::eq(other.bytes(), record.bytes());
+                    for other in all.by_ref().take_while(is_other) {
+                        connection.serials.pass(other.sn());
+                    }
+                    connection.add_record(message, &record, &self.meanings);
+                }
             }
         }
-        for record in message.records() {
-            connection.serials.add(record.sn());
+        for other in all {
+            connection.serials.pass(other.sn());
         }
         if picked.is_empty() {
             return Ok(());
@@ -179,6 +188,7 @@ impl<W: Write> Sink for SummarySink<W> {
 mod tests {
     use super::*;
     use crate::output::samples::{SEGMENT, Sample, context, feed, v9};
+    use crate::select::Span;
     use serde_json::{Value, json};
 
     fn samples() -> Vec<Sample> {
@@ -270,6 +280,104 @@ mod tests {
         );
         assert_eq!(document["inputs"][0]["dialects"], json!(["v9 lp64 little"]));
         assert_eq!(document["inputs"][0]["bytes_lost"], json!(16));
+    }
+
+    #[test]
+    fn duplicates_within_a_message_count_once() {
+        let mut sample = Sample::new(v9());
+        for sn in [0, 1, 2, 1, 2, 3] {
+            let sent = [("tlb_eventflags", 4), ("tlb_len", 100)];
+            sample.record(2, sn, &sent).segment(SEGMENT);
+        }
+        let samples = [sample];
+        let text = summary(SummaryForm::Text, &samples);
+        let lines: Vec<Vec<&str>> = text
+            .lines()
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        let overview = lines.iter().find(|line| line.contains(&"duplicates"));
+        let overview = overview.expect("a column");
+        assert_eq!(
+            overview[2..6],
+            ["messages", "records", "missing", "duplicates"]
+        );
+        for first in ["1", "total"] {
+            let row = lines.iter().find(|line| line.first() == Some(&first));
+            let row: Vec<_> = row
+                .expect(first)
+                .iter()
+                .filter(|c| !c.contains(':'))
+                .collect();
+            assert_eq!(row[1..5], [&"1", &"6", &"0", &"2"]);
+        }
+        let last = "total: 1 connection, 1 message, 6 records, 0 missing, 2 duplicates";
+        assert!(text.contains(last), "{text}");
+        let document = document(&samples);
+        let one = &document["connections"][0];
+        let counts = ["records", "duplicates", "segments_out", "bytes_out"];
+        assert_eq!(counts.map(|key| &one[key]), [6, 2, 4, 400]);
+        assert_eq!(one["events"][0]["count"], 4);
+    }
+
+    #[test]
+    fn what_is_not_wanted_still_came() {
+        let mut sample = Sample::new(v9());
+        for sn in [0, 1, 2, 1, 2] {
+            sample.record(2, sn, &[]);
+        }
+        let mut sink = SummarySink::new(Vec::new(), SummaryForm::Json, context());
+        let message = sample.message();
+        let len = message.dialect().record.size;
+        // The first of the three, and the last.
+        let span = |at: usize| Span {
+            skipped: 0,
+            records: at * len..(at + 1) * len,
+        };
+        let picked = Picked {
+            spans: vec![span(0), span(4)],
+            begins: true,
+            ..Picked::default()
+        };
+        sink.piece(&message, &picked).expect("memory does not fail");
+        let serials = &sink.connections[0].serials;
+        assert_eq!((serials.duplicates, serials.missing()), (1, 0));
+    }
+
+    #[test]
+    fn a_stack_is_named_by_all_that_its_records_showed() {
+        let info = [("tlb_eventflags", 0x10), ("tlb_stackid", 2)];
+        let (mut first, mut second) = (Sample::new(v9()), Sample::new(v9()));
+        first.record(1, 0, &[("tlb_stackid", 2)]);
+        second.record(1, 1, &info).record(1, 2, &info);
+        let stacks = |samples: &[Sample]| document(samples)["connections"][0]["stacks"].clone();
+        let first_only = stacks(std::slice::from_ref(&first));
+        let expected = json!([
+            {"stack_id": 2, "stack": "freebsd", "stack_sureness": "likely", "records": 1}
+        ]);
+        assert_eq!(first_only, expected);
+        let expected = json!([
+            {"stack_id": 2, "stack": "rack", "stack_sureness": "guess", "records": 3}
+        ]);
+        assert_eq!(stacks(&[first, second]), expected);
+    }
+
+    #[test]
+    fn rates_that_json_cannot_hold_are_strings() {
+        let mut sample = Sample::new(v9());
+        for sn in 0..8_u32 {
+            let una = u64::from(sn.wrapping_mul(0x7fff_ffff).wrapping_add(9));
+            let fields = [
+                ("tlb_state", 4),
+                ("tlb_iss", 1),
+                ("tlb_snd_una", una),
+                ("tlb_tv.tv_usec", u64::from(sn > 1)),
+            ];
+            sample.record(31, sn, &fields);
+        }
+        let goodput = &document(&[sample])["connections"][0]["goodput"];
+        assert_eq!(goodput["acked_in_us"], 1);
+        assert_eq!(goodput["acked_bytes"], json!(7_u64 * 0x7fff_ffff));
+        assert_eq!(goodput["acked_bytes_per_s"], json!("15032385529000000"));
     }
 
     #[test]

@@ -15,10 +15,18 @@
 //! 3. application: nothing is waiting. (A send buffer that is too small shows
 //!    as this, too.)
 //! 4. a window: what fits into it beside what is in flight is less than is
-//!    waiting, of a stack that paces less than one segment too (the largest
-//!    sent, 1460 bytes at most); the smaller of both windows, if they are equal
-//!    the congestion window.
-//! 5. Nagle's algorithm: less than a segment is waiting behind data in flight.
+//!    waiting, of a stack that paces less than one segment too; the smaller of
+//!    both windows, if they are equal the congestion window. A segment is the
+//!    largest sent, at most the peer's MSS, or 1460 bytes if its SYN is not in
+//!    the log and the peer is another host.
+//! 5. a tail: less than a segment is waiting behind data in flight, TCP_NODELAY
+//!    is not set, and no FIN waits to go along, which would send it. Nagle's
+//!    algorithm holds it, but whether that, too, is what limits shows only when
+//!    the wait ends. It was Nagle's algorithm if the tail goes out and nothing
+//!    was written meanwhile: the sender had it, and it left late. It was the
+//!    application if that writes more (`snd_una + txbuf.acc` grows) or closes
+//!    while the tail waits: had it done so before, more would have left before.
+//!    If the log does not show the end of the wait, it is not known.
 //! 6. pacing: the pacer of RACK or BBR runs (TIMERSTAR with the output bit).
 //! 7. other: it could send, as in the moment before it does.
 //!
@@ -30,9 +38,11 @@
 //! and LAST_ACK.
 
 use super::recovery::just_return;
-use super::sequence::{after, at_or_after};
+use super::sender::Sender;
+use super::sequence::after;
 use crate::bblog::Record;
-use crate::bblog::tcp::{ACK, FIN, SYN};
+use crate::bblog::stackinfo::cell;
+use crate::bblog::tcp::SYN;
 use crate::format::{EventId, Stack};
 
 /// What kept the sender from sending more.
@@ -77,9 +87,12 @@ impl Limit {
 
 /// The output bit of the pacer's timer mask, flex3 of TIMERSTAR.
 const PACED_OUTPUT: u64 = 0x40;
-const FLEX3: (usize, usize) = (68, 4);
 
-/// The largest segment that is believed to be one on the wire.
+/// `t_flags`: the application turned Nagle's algorithm off.
+const TF_NODELAY: u32 = 0x0000_0004;
+
+/// The largest segment that is believed to be one on the wire, where the log
+/// does not have the peer's SYN.
 const ETHERNET_SEGMENT: u32 = 1460;
 
 /// Time per limit.
@@ -89,79 +102,41 @@ pub struct Limits {
     now: Option<Limit>,
     /// Since the last record that told.
     pending_us: u64,
+    /// While this is so, `now` can be [`Limit::Nagle`].
+    tail: Option<Tail>,
     segment: u32,
+    /// What the peer allows, of its SYN; or no segment is split.
+    mss: Option<u32>,
     is_paced: bool,
 }
 
-/// The sender at a moment.
-#[derive(Clone, Copy)]
-struct Sender {
-    flight: u32,
-    waiting: u32,
-    cwnd: u32,
-    window: u32,
+/// Less than a segment that waits behind data in flight.
+#[derive(Clone, Copy, Debug)]
+struct Tail {
+    /// The sequence number behind all that the application wrote.
+    written: u32,
+    /// How long nothing else limited.
+    us: u64,
 }
 
-impl Sender {
-    /// As the record shows it.
-    fn of(record: &Record<'_>, acc: u32) -> Sender {
-        let flight = record.snd_max().wrapping_sub(record.snd_una());
-        Sender {
-            flight,
-            waiting: acc.saturating_sub(flight),
-            cwnd: record.snd_cwnd(),
-            window: record.snd_wnd(),
-        }
-    }
-
-    /// As the record leaves it.
-    fn after(record: &Record<'_>, acc: u32) -> Sender {
-        let mut sender = Sender::of(record, acc);
-        let Some(tcp) = record.tcp() else {
-            return sender;
-        };
-        let (una, max, flags) = (record.snd_una(), record.snd_max(), tcp.flags());
-        match record.event() {
-            EventId::OUT => {
-                let takes = u32::from(flags & (SYN | FIN) != 0);
-                let end = tcp
-                    .seq()
-                    .wrapping_add(record.payload_len())
-                    .wrapping_add(takes);
-                if after(end, max) {
-                    sender.flight = end.wrapping_sub(una);
-                }
-                sender.waiting = acc.saturating_sub(sender.flight);
-            }
-            EventId::IN
-                if flags & (ACK | SYN) == ACK
-                    && at_or_after(tcp.ack(), una)
-                    && at_or_after(max, tcp.ack()) =>
-            {
-                // `waiting` stays: what leaves the buffer leaves the flight.
-                sender.flight = max.wrapping_sub(tcp.ack());
-                let (shift, _) = record.scales();
-                sender.window = u32::from(tcp.window()) << shift.min(14);
-            }
-            _ => {}
-        }
-        sender
-    }
-
-    /// The window that keeps it from sending what is waiting.
-    fn window_limit(&self, enough: u32) -> Option<Limit> {
-        let room = self.cwnd.min(self.window).saturating_sub(self.flight);
-        (self.waiting > 0 && room < enough.min(self.waiting)).then_some(
-            if self.window < self.cwnd {
-                Limit::PeerWindow
-            } else {
-                Limit::Cwnd
-            },
-        )
+/// The option MSS, where it stands as in all SYNs: first.
+fn mss(options: &[u8]) -> Option<u32> {
+    match options {
+        [2, 4, high, low, ..] => Some(u16::from_be_bytes([*high, *low]).into()),
+        _ => None,
     }
 }
 
 impl Limits {
+    /// `is_one_host`: of a connection with itself, where the loopback takes
+    /// each OUT record's data as one segment.
+    pub fn new(is_one_host: bool) -> Limits {
+        Limits {
+            mss: is_one_host.then_some(u16::MAX.into()),
+            ..Limits::default()
+        }
+    }
+
     /// Takes in a record, so long after the one before.
     #[inline]
     pub fn record(
@@ -181,22 +156,34 @@ impl Limits {
             | EventId::RTO
             | EventId::STACK_RTO => {}
             EventId::TIMERSTAR => {
-                let mask = record.stackinfo().map_or(0, |i| i.cell(FLEX3.0, FLEX3.1));
+                let mask = record.stackinfo().map_or(0, |info| info.named(cell::FLEX3));
                 self.is_paced = mask & PACED_OUTPUT != 0 && family != Some(Stack::Base);
             }
             EventId::CONNEND => {
                 self.settle();
+                self.end_tail(Limit::Unknown);
                 self.now = None;
                 return;
             }
             _ => return,
         }
         let Some(buffer) = record.txbuf() else { return };
-        if event == EventId::OUT {
-            self.segment = self.segment.max(record.payload_len().min(ETHERNET_SEGMENT));
+        match (event, record.tcp()) {
+            (EventId::OUT, _) => {
+                let most = self.mss.unwrap_or(ETHERNET_SEGMENT);
+                self.segment = self.segment.max(record.payload_len().min(most));
+            }
+            (EventId::IN, Some(tcp)) if tcp.flags() & SYN != 0 => {
+                self.mss = mss(tcp.options()).or(self.mss);
+            }
+            _ => {}
         }
         let paces = matches!(family, Some(Stack::Rack | Stack::Bbr));
         let enough = if paces { self.segment.max(1) } else { u32::MAX };
+        let written = record.snd_una().wrapping_add(buffer.acc);
+        if self.tail.is_some_and(|tail| after(written, tail.written)) {
+            self.end_tail(Limit::Application);
+        }
         if event == EventId::IN
             && self.now == Some(Limit::Application)
             && let Some(limit) = Sender::of(record, buffer.acc).window_limit(enough)
@@ -205,11 +192,18 @@ impl Limits {
         }
         self.settle();
         let sender = Sender::after(record, buffer.acc);
+        // Closed by the application: the FIN goes with the last bytes.
+        let is_closing = (6..=8).contains(&record.state());
+        let delays = record.flags() & TF_NODELAY == 0 && !is_closing;
         let is_active = match record.state() {
             4 | 5 => true,
-            6..=8 => sender.flight > 0 || sender.waiting > 0,
-            _ => false,
+            _ => is_closing && (sender.flight > 0 || sender.waiting > 0),
         };
+        if is_closing || !is_active {
+            self.end_tail(Limit::Application);
+        } else if sender.waiting == 0 {
+            self.end_tail(Limit::Nagle);
+        }
         self.now = is_active.then(|| {
             if is_recovering && sender.flight > 0 {
                 return Limit::Recovery;
@@ -229,24 +223,46 @@ impl Limits {
             match sender.window_limit(enough) {
                 _ if sender.waiting == 0 => Limit::Application,
                 Some(limit) => limit,
-                None if sender.flight > 0 && sender.waiting < self.segment => Limit::Nagle,
+                None if delays && sender.flight > 0 && sender.waiting < self.segment => {
+                    Limit::Nagle
+                }
                 None if paces && self.is_paced => Limit::Pacing,
                 None => Limit::Other,
             }
         });
+        if self.now == Some(Limit::Nagle) {
+            self.tail.get_or_insert(Tail { written, us: 0 });
+        }
+    }
+
+    /// A tail waits no more; `limit` had its time.
+    fn end_tail(&mut self, limit: Limit) {
+        if let Some(tail) = self.tail.take() {
+            self.add(limit, tail.us);
+            if self.now == Some(Limit::Nagle) {
+                self.now = Some(limit);
+            }
+        }
     }
 
     /// Records are missing: what happens until the next one is not known.
     pub fn gap(&mut self) {
         self.settle();
+        self.end_tail(Limit::Unknown);
         self.now = self.now.and(Some(Limit::Unknown));
     }
 
     fn settle(&mut self) {
         let us = std::mem::take(&mut self.pending_us);
-        if let Some(limit) = self.now
-            && let Some(spent) = self.spent_us.get_mut(limit as usize)
-        {
+        match (self.now, &mut self.tail) {
+            (Some(Limit::Nagle), Some(tail)) => tail.us = tail.us.saturating_add(us),
+            (Some(limit), _) => self.add(limit, us),
+            (None, _) => {}
+        }
+    }
+
+    fn add(&mut self, limit: Limit, us: u64) {
+        if let Some(spent) = self.spent_us.get_mut(limit as usize) {
             *spent = spent.saturating_add(us);
         }
     }
@@ -255,6 +271,7 @@ impl Limits {
     pub fn spent_us(&self) -> Vec<(Limit, u64)> {
         let mut settled = *self;
         settled.settle();
+        settled.end_tail(Limit::Unknown);
         let spent = Limit::ALL.into_iter().zip(settled.spent_us);
         spent.filter(|(_, us)| *us > 0).collect()
     }
@@ -290,8 +307,8 @@ mod tests {
             // The pacer runs; and why RACK did not send: the cell's own number.
             let info = sample.records.len() - 328 + 160;
             let reason = [0, 1, 2, 3, 0, 5, 6][at % 7];
-            sample.records[info + FLEX3.0..][..4].copy_from_slice(&[0x44, 0, 0, 0]);
-            sample.records[info + 72..][..4].copy_from_slice(&[reason, 0, 0, 0]);
+            sample.records[info + cell::FLEX3.0..][..4].copy_from_slice(&[0x44, 0, 0, 0]);
+            sample.records[info + cell::FLEX4.0..][..4].copy_from_slice(&[reason, 0, 0, 0]);
         }
         let mut limits = Limits::default();
         let message = sample.message();
@@ -327,10 +344,72 @@ mod tests {
         assert_eq!(base(&[(OUT, &[waits, SENT_1000])]), [Limit::Other]);
     }
 
+    /// A tail of 400 bytes behind 1000 in flight.
+    const TAIL: &[(&str, u64)] = &[("tlb_txbuf.acc", 1400), SENT_1000];
+    const IN: u8 = 1;
+    const USERSEND: u8 = 31;
+
+    /// The segment begins at 1000 and acknowledges 2000.
+    fn behind_1000(acc: u64) -> [(&'static str, u64); 2] {
+        [("tlb_snd_max", 2000), ("tlb_txbuf.acc", acc)]
+    }
+
     #[test]
-    fn less_than_a_segment_behind_data_is_nagle() {
-        let got = base(&[(OUT, &[("tlb_txbuf.acc", 1400), SENT_1000])]);
-        assert_eq!(got, [Limit::Nagle]);
+    fn a_tail_that_an_acknowledgement_lets_go_was_held_by_nagle() {
+        // All in flight is acknowledged; then the tail is sent, by a segment
+        // that begins at 1000 in these tests and so has 1400 bytes.
+        let acked = behind_1000(1400);
+        let rest = [("tlb_txbuf.acc", 1400), ("tlb_len", 1400)];
+        let got = base(&[(OUT, TAIL), (IN, &acked), (OUT, &rest)]);
+        // After the IN nothing keeps it from going, and at last none waits.
+        assert_eq!(got, [Limit::Application, Limit::Nagle, Limit::Other]);
+    }
+
+    #[test]
+    fn a_tail_to_which_the_application_adds_waited_for_the_application() {
+        let more = behind_1000(6400);
+        let got = base(&[(OUT, TAIL), (USERSEND, &more)]);
+        assert_eq!(got, [Limit::Application, Limit::Other]);
+        // Still less than a segment, and then the log ends.
+        let more = behind_1000(1500);
+        let got = base(&[(OUT, TAIL), (USERSEND, &more)]);
+        assert_eq!(got, [Limit::Application, Limit::Unknown]);
+        // Closed instead.
+        let closed = [&behind_1000(1400)[..], &[("tlb_state", 6)]].concat();
+        let got = base(&[(OUT, TAIL), (USERSEND, &closed)]);
+        assert_eq!(got, [Limit::Application, Limit::Other]);
+    }
+
+    #[test]
+    fn a_wait_whose_end_is_not_seen_is_not_judged() {
+        assert_eq!(base(&[(OUT, TAIL)]), [Limit::Unknown]);
+        // The application wrote nothing yet.
+        let same = behind_1000(1400);
+        let got = base(&[(OUT, TAIL), (USERSEND, &same)]);
+        assert_eq!(got, [Limit::Unknown]);
+        let mut limits = Limits {
+            now: Some(Limit::Nagle),
+            tail: Some(Tail { written: 0, us: 5 }),
+            pending_us: 3,
+            ..Limits::default()
+        };
+        limits.gap();
+        assert_eq!(limits.spent_us(), [(Limit::Unknown, 8)]);
+    }
+
+    #[test]
+    fn nagle_does_not_hold_what_may_go_at_once() {
+        let waits = ("tlb_txbuf.acc", 1400);
+        let nodelay = ("tlb_flags", u64::from(TF_NODELAY));
+        let got = base(&[(OUT, &[waits, SENT_1000, nodelay])]);
+        assert_eq!(got, [Limit::Other]);
+        // FIN_WAIT_1, CLOSING, LAST_ACK; the peer's FIN alone changes nothing.
+        for state in 6..=8 {
+            let got = base(&[(OUT, &[waits, SENT_1000, ("tlb_state", state)])]);
+            assert_eq!(got, [Limit::Other], "{state}");
+        }
+        let got = base(&[(OUT, &[waits, SENT_1000, ("tlb_state", 5)])]);
+        assert_eq!(got, [Limit::Unknown]);
     }
 
     #[test]
@@ -341,6 +420,41 @@ mod tests {
         // Then the segment's own window of 500 bytes is the smaller one.
         let got = base(&[(OUT, &sent), (1, &acked)]);
         assert_eq!(got, [Limit::Cwnd, Limit::PeerWindow]);
+    }
+
+    #[test]
+    fn the_peers_syn_says_how_long_a_segment_can_be() {
+        assert_eq!(mss(&[2, 4, 0x3f, 0xd8, 1, 3, 3, 7]), Some(16_344));
+        assert_eq!(mss(&[1, 1, 8, 10]), None);
+        let mut sample = Sample::new(v9());
+        let mut syn = SEGMENT[..20].to_vec();
+        (syn[12], syn[13]) = (0x60, 0x12);
+        syn.extend([2, 4, 0x3f, 0xd8]);
+        let fields = [
+            ("tlb_eventflags", 7),
+            ("tlb_state", 2),
+            ("tlb_txbuf.acc", 0),
+        ];
+        sample.record(1, 0, &fields).segment(&syn);
+        let sent = [
+            ("tlb_eventflags", 7),
+            ("tlb_state", 4),
+            ("tlb_txbuf.acc", 9000),
+            ("tlb_len", 9000),
+        ];
+        sample.record(OUT, 1, &sent).segment(SEGMENT);
+        let mut limits = Limits::default();
+        for record in sample.message().records() {
+            limits.record(&record, Some(Stack::Base), false, 0);
+        }
+        assert_eq!(limits.segment, 9000);
+        // Without a SYN the path decides.
+        for (mut limits, expected) in [(Limits::new(true), 9000), (Limits::new(false), 1460)] {
+            for record in sample.message().records().skip(1) {
+                limits.record(&record, Some(Stack::Base), false, 0);
+            }
+            assert_eq!(limits.segment, expected);
+        }
     }
 
     #[test]

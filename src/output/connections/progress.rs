@@ -2,11 +2,12 @@
 //! time.
 //!
 //! Sent: bytes that the peer newly acknowledged, by the acknowledgements of IN
-//! records and by `snd_una` of every record; the time is that from the first
-//! data segment sent to the last such progress. Received: bytes that came in
-//! order, by `rcv_nxt` of every record and the segments of IN records that
-//! begin there; the time is that from the first data segment received to the
-//! last such progress. SYN and FIN take a sequence number and are no bytes.
+//! records and by `snd_una` of every record. Received: bytes that came in order,
+//! by `rcv_nxt` of every record and the segments of IN records that begin
+//! there. The time of a direction is that from its first data segment to its
+//! last such progress, or from its first progress where that comes first, as
+//! in a log that begins in mid-connection. SYN and FIN take a sequence number
+//! and are no bytes.
 
 use super::sequence::{after, at_or_after};
 use crate::bblog::Record;
@@ -19,7 +20,7 @@ pub struct Progress {
     /// All before it is acknowledged (received in order).
     edge: Option<u32>,
     pub bytes: u64,
-    /// First data segment and last progress, µs of uptime.
+    /// First data segment or progress, and last progress, µs of uptime.
     first_us: Option<i64>,
     last_us: Option<i64>,
     /// The sequence number of a FIN.
@@ -27,11 +28,16 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Takes over where a direction is when its numbers are not of the same
-    /// connection as before.
-    fn restart(&mut self, edge: u32) {
-        self.edge = Some(edge);
+    /// Takes over where a direction is, if that is known, when its numbers are
+    /// not of the same connection as before.
+    fn restart(&mut self, edge: Option<u32>) {
+        self.edge = edge;
         self.fin = None;
+    }
+
+    /// A data segment starts the clock.
+    fn data(&mut self, now_us: i64) {
+        self.first_us.get_or_insert(now_us);
     }
 
     /// True if it moved on.
@@ -50,13 +56,14 @@ impl Progress {
         }
         self.edge = Some(to);
         self.bytes += u64::from(bytes);
-        if bytes > 0 && self.first_us.is_some() {
+        if bytes > 0 {
+            self.first_us.get_or_insert(now_us);
             self.last_us = Some(now_us);
         }
         true
     }
 
-    /// From the first data segment to the last progress.
+    /// From the first data segment, or progress, to the last progress.
     pub fn took_us(&self) -> Option<u64> {
         u64::try_from(self.last_us?.saturating_sub(self.first_us?)).ok()
     }
@@ -85,7 +92,7 @@ impl Goodput {
         }
         if self.iss != record.iss() {
             self.iss = record.iss();
-            self.received.edge = None;
+            self.received.restart(None);
             // The SYN takes the first number.
             let una = record.snd_una();
             let edge = if una == self.iss {
@@ -93,7 +100,7 @@ impl Goodput {
             } else {
                 una
             };
-            self.sent.restart(edge);
+            self.sent.restart(Some(edge));
         }
         // In SYN_SENT the peer's numbers are not known yet.
         if record.state() > 2 && record.rcv_nxt() != 0 {
@@ -112,7 +119,7 @@ impl Goodput {
         match record.event() {
             EventId::OUT if flags & RST == 0 => {
                 if len > 0 {
-                    self.sent.first_us.get_or_insert(now_us);
+                    self.sent.data(now_us);
                 }
                 if flags & FIN != 0 {
                     self.sent.fin = Some(end);
@@ -121,7 +128,7 @@ impl Goodput {
             }
             EventId::IN if flags & (RST | SYN) == 0 => {
                 if len > 0 {
-                    self.received.first_us.get_or_insert(now_us);
+                    self.received.data(now_us);
                 }
                 if flags & FIN != 0 {
                     self.received.fin = Some(end);
@@ -136,5 +143,74 @@ impl Goodput {
             }
             _ => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::samples::{SEGMENT, Sample, v9};
+
+    /// The goodput of records that come 100 µs after each other, each with
+    /// its event, `snd_una` and `iss`; the segment has sequence number 1000,
+    /// acknowledges 2000, and carries `len` bytes.
+    fn goodput(records: &[(u8, u64, u64, u64)]) -> Goodput {
+        let mut sample = Sample::new(v9());
+        for (at, (event, una, iss, len)) in records.iter().enumerate() {
+            let fields = [
+                ("tlb_eventflags", 4),
+                ("tlb_state", 4),
+                ("tlb_iss", *iss),
+                ("tlb_snd_una", *una),
+                ("tlb_snd_max", 90_000),
+                ("tlb_rcv_nxt", 50_000),
+                ("tlb_len", *len),
+            ];
+            sample.record(*event, at as u32, &fields).segment(SEGMENT);
+        }
+        let mut goodput = Goodput::default();
+        for (at, record) in sample.message().records().enumerate() {
+            goodput.record(&record, 100 * at as i64);
+        }
+        goodput
+    }
+
+    #[test]
+    fn bytes_and_their_time_count_together() {
+        // The log begins in mid-connection: acknowledgements come before the
+        // first data segment is sent.
+        let sent = goodput(&[
+            (31, 10_000, 7, 0),
+            (31, 20_000, 7, 0),
+            (31, 30_000, 7, 0),
+            (2, 30_000, 7, 100),
+            (31, 40_000, 7, 0),
+        ])
+        .sent;
+        assert_eq!((sent.bytes, sent.took_us()), (30_000, Some(300)));
+        assert_eq!(sent.bytes_per_s(), Some(100_000_000));
+        // A data segment that is sent first starts the clock.
+        let sent = goodput(&[(2, 10_000, 7, 100), (31, 20_000, 7, 0)]).sent;
+        assert_eq!((sent.bytes, sent.took_us()), (10_000, Some(100)));
+    }
+
+    #[test]
+    fn another_connection_has_no_fin_of_the_one_before() {
+        let mut goodput = goodput(&[(31, 10_000, 7, 0)]);
+        goodput.received.fin = Some(60_000);
+        let mut sample = Sample::new(v9());
+        for (sn, rcv_nxt) in [(0, 50_000), (1, 70_000)] {
+            let fields = [
+                ("tlb_state", 4),
+                ("tlb_iss", 8),
+                ("tlb_snd_una", 5),
+                ("tlb_rcv_nxt", rcv_nxt),
+            ];
+            sample.record(31, sn, &fields);
+        }
+        for record in sample.message().records() {
+            goodput.record(&record, 0);
+        }
+        assert_eq!(goodput.received.bytes, 20_000);
     }
 }

@@ -11,18 +11,13 @@
 //! * ENOBUFS: OUT records that failed so, and ENOBUF_JMP records without one.
 
 use super::sequence::at_or_after;
+use crate::bblog::stackinfo::cell;
 use crate::bblog::{Record, StackInfo};
 use crate::format::EventId;
 
 const TF_FASTRECOVERY: u32 = 0x0010_0000;
 /// FreeBSD's number.
 const ENOBUFS: i32 = 55;
-
-/// Cells of the 104 bytes.
-mod place {
-    pub const FLEX4: (usize, usize) = (72, 4);
-    pub const FLEX8: (usize, usize) = (99, 1);
-}
 
 /// Why RACK and BBR returned without sending: flex4 of JUSTRET.
 pub mod just_return {
@@ -34,8 +29,7 @@ pub mod just_return {
 
     /// The reason, of a JUSTRET record.
     pub fn reason(info: &super::StackInfo<'_>) -> u64 {
-        let (offset, size) = super::place::FLEX4;
-        info.cell(offset, size)
+        info.named(super::cell::FLEX4)
     }
 }
 
@@ -77,10 +71,10 @@ impl Recovery {
         {
             self.timeout_until = None;
         }
-        let cell = |(offset, size)| record.stackinfo().map(|info| info.cell(offset, size));
+        let flex8 = record.stackinfo().map(|info| info.named(cell::FLEX8));
         match record.event() {
             EventId::RTO => self.timer(record, old_rto),
-            EventId::STACK_RTO => match cell(place::FLEX8) {
+            EventId::STACK_RTO => match flex8 {
                 Some(1) => self.timed_out(record),
                 Some(2) => self.tlps += 1,
                 Some(3) => self.rack_timeouts += 1,
@@ -88,10 +82,10 @@ impl Recovery {
                 Some(5) => self.persist_timeouts += 1,
                 _ => {}
             },
-            EventId(15) if record.stackinfo().is_some() => self.in_bbr_recovery = true,
-            EventId(16) => self.in_bbr_recovery = false,
-            EventId(24) | EventId::BBRSND | EventId::JUSTRET | EventId::DOSEG_DONE => {
-                if let Some(persists) = cell(place::FLEX8) {
+            EventId::ENTREC if flex8.is_some() => self.in_bbr_recovery = true,
+            EventId::EXITREC => self.in_bbr_recovery = false,
+            EventId::PERSIST | EventId::BBRSND | EventId::JUSTRET | EventId::DOSEG_DONE => {
+                if let Some(persists) = flex8 {
                     self.persist(persists != 0);
                 }
             }
@@ -99,7 +93,7 @@ impl Recovery {
                 self.has_failed = record.errno() == ENOBUFS;
                 self.enobufs += u64::from(self.has_failed);
             }
-            EventId(42) => {
+            EventId::ENOBUF_JMP => {
                 self.enobufs += u64::from(!self.has_failed);
                 self.has_failed = false;
             }

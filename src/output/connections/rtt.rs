@@ -8,7 +8,8 @@
 //! of the segments behind it). Delayed acknowledgements are part of the time.
 //!
 //! Said by the stack: RTT records (47) of RACK and BBR, flex1 in microseconds.
-//! RACK of 13.0 measures in whole ticks.
+//! RACK of 13.0 measures in whole ticks. A sample of 2^31 and more is a negative
+//! one, as from a clock that stepped back: it says nothing and is left out.
 
 use super::sequence::at_or_after;
 use std::collections::VecDeque;
@@ -25,6 +26,8 @@ const STEPS: u32 = 16;
 pub struct Rtts {
     pub measured: Spread,
     pub reported: Spread,
+    /// Negative samples of the stack, which are not in `reported`.
+    pub negative: u64,
     outstanding: VecDeque<(u32, i64)>,
 }
 
@@ -59,7 +62,11 @@ impl Rtts {
 
     /// A stack's own sample.
     pub fn reported(&mut self, us: u32) {
-        self.reported.add(i64::from(us));
+        if us.cast_signed() < 0 {
+            self.negative += 1;
+        } else {
+            self.reported.add(i64::from(us));
+        }
     }
 }
 
@@ -88,13 +95,13 @@ impl Spread {
         }
     }
 
-    /// The median, to about 3 %; exact below 32 µs.
+    /// The median, to about 3 %; has no more digits than that is worth.
     pub fn median_us(&self) -> Option<u32> {
         let mut left = self.samples.checked_sub(1)? / 2;
         for (at, count) in self.counts.iter().enumerate() {
             match left.checked_sub(u64::from(*count)) {
                 Some(rest) => left = rest,
-                None => return Some(middle(at).clamp(self.min_us, self.max_us)),
+                None => return Some(rounded(middle(at)).clamp(self.min_us, self.max_us)),
             }
         }
         None
@@ -120,6 +127,15 @@ fn middle(bucket: usize) -> u32 {
             (at % STEPS + STEPS) * width + width / 2
         }
     }
+}
+
+/// To two digits, to three if the first is a 1.
+fn rounded(us: u32) -> u32 {
+    let mut unit = 1;
+    while us / unit >= 200 {
+        unit *= 10;
+    }
+    us.saturating_add(unit / 2) / unit * unit
 }
 
 #[cfg(test)]
@@ -159,6 +175,42 @@ mod tests {
         assert_eq!(rtts.measured.samples, 0);
         rtts.acked(300, 601);
         assert_eq!((rtts.measured.samples, rtts.measured.max_us), (1, 100));
+    }
+
+    #[test]
+    fn negative_samples_are_left_out() {
+        let mut rtts = Rtts::default();
+        for us in [1000, u32::MAX, 3000, 1 << 31, 2000] {
+            rtts.reported(us);
+        }
+        let spread = &rtts.reported;
+        assert_eq!((spread.min_us, spread.max_us), (1000, 3000));
+        assert_eq!((spread.samples, rtts.negative), (3, 2));
+        // As long as a 32-bit number can say.
+        rtts.reported(i32::MAX.cast_unsigned());
+        assert_eq!(rtts.reported.max_us, i32::MAX.cast_unsigned());
+    }
+
+    #[test]
+    fn a_median_has_no_more_digits_than_it_is_worth() {
+        let pairs = [
+            (0, 0),
+            (31, 31),
+            (199, 199),
+            (204, 200),
+            (1994, 1990),
+            (1056, 1060),
+            (8448, 8400),
+            (29_184, 29_000),
+            (u32::MAX, 4_200_000_000),
+        ];
+        for (us, expected) in pairs {
+            assert_eq!(rounded(us), expected, "{us}");
+        }
+        // Never out of the range of the samples.
+        let mut spread = Spread::default();
+        spread.add(6234);
+        assert_eq!(spread.median_us(), Some(6234));
     }
 
     #[test]

@@ -32,8 +32,8 @@ impl<W: Write> SummarySink<W> {
             reasons: NamesView::of(&c.reasons),
             first_time: time(c.time.map(|(first, _)| first)),
             last_time: time(c.time.map(|(_, last)| last)),
-            first_uptime_us: c.uptime.map(|(first, _)| Exact(first)),
-            last_uptime_us: c.uptime.map(|(_, last)| Exact(last)),
+            first_uptime_us: c.uptime.map(|(first, _)| Exact(first.into())),
+            last_uptime_us: c.uptime.map(|(_, last)| Exact(last.into())),
             first_sn: c.serials.range().map(|(first, _)| first),
             last_sn: c.serials.range().map(|(_, last)| last),
             stacks: c.stacks.iter().map(StackView::of).collect(),
@@ -44,7 +44,7 @@ impl<W: Write> SummarySink<W> {
                 .map(|s| SwitchView {
                     sn: s.sn,
                     time: time(s.time),
-                    uptime_us: Exact(s.uptime),
+                    uptime_us: Exact(s.uptime.into()),
                     from_stack_id: s.from,
                     from_stack: c.stack_name(s.from),
                     to_stack_id: s.to,
@@ -61,6 +61,7 @@ impl<W: Write> SummarySink<W> {
             rtt: RttView {
                 measured: SpreadView::of(&c.rtts.measured),
                 reported: SpreadView::of(&c.rtts.reported),
+                reported_negative: c.rtts.negative,
             },
             recovery: RecoveryView::of(c),
             state_time: self.state_times(c),
@@ -218,7 +219,7 @@ struct StackView<'a> {
     stack: Option<&'a str>,
     /// How sure the name is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    stack_known: Option<&'static str>,
+    stack_sureness: Option<&'static str>,
     records: u64,
 }
 
@@ -227,7 +228,7 @@ impl StackView<'_> {
         StackView {
             stack_id: stack.id,
             stack: stack.name.as_ref().map(|(name, _)| &**name),
-            stack_known: stack.name.as_ref().map(|(_, sure)| sure.name()),
+            stack_sureness: stack.name.as_ref().map(|(_, sure)| sure.name()),
             records: stack.records,
         }
     }
@@ -308,22 +309,23 @@ pub(super) struct Total {
 
 /// A number that JSON shows as a string above 2^53.
 #[derive(Clone, Copy)]
-struct Exact(i64);
+pub(super) struct Exact(i128);
 
 impl Serialize for Exact {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        if self.0.unsigned_abs() <= json_text::MAX_EXACT {
-            to.serialize_i64(self.0)
-        } else {
-            to.collect_str(&self.0)
+        match i64::try_from(self.0) {
+            Ok(n) if n.unsigned_abs() <= json_text::MAX_EXACT => to.serialize_i64(n),
+            _ => to.collect_str(&self.0),
         }
     }
 }
 
-pub(super) fn exact<S: Serializer>(n: &u64, to: S) -> Result<S::Ok, S::Error> {
-    if *n <= json_text::MAX_EXACT {
-        to.serialize_u64(*n)
-    } else {
-        to.collect_str(n)
+impl From<u64> for Exact {
+    fn from(n: u64) -> Exact {
+        Exact(n.into())
     }
+}
+
+pub(super) fn exact<S: Serializer>(n: &u64, to: S) -> Result<S::Ok, S::Error> {
+    Exact::from(*n).serialize(to)
 }

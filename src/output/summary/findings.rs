@@ -1,7 +1,7 @@
 //! What the summary finds out about a connection beyond counts, as numbers.
 
 use super::SummarySink;
-use super::document::exact;
+use super::document::{Exact, exact};
 use crate::output::connections::Connection;
 use crate::output::connections::limits::Limit;
 use crate::output::connections::progress::Progress;
@@ -34,15 +34,15 @@ pub(super) struct GoodputView {
     #[serde(serialize_with = "exact")]
     pub acked_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub acked_in_us: Option<u64>,
+    pub acked_in_us: Option<Exact>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub acked_bytes_per_s: Option<u64>,
+    pub acked_bytes_per_s: Option<Exact>,
     #[serde(serialize_with = "exact")]
     pub in_order_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub in_order_in_us: Option<u64>,
+    pub in_order_in_us: Option<Exact>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub in_order_bytes_per_s: Option<u64>,
+    pub in_order_bytes_per_s: Option<Exact>,
 }
 
 impl GoodputView {
@@ -51,11 +51,11 @@ impl GoodputView {
         let (sent, received) = (&connection.goodput.sent, &connection.goodput.received);
         GoodputView {
             acked_bytes: sent.bytes,
-            acked_in_us: sent.took_us(),
-            acked_bytes_per_s: per_s(sent),
+            acked_in_us: sent.took_us().map(Exact::from),
+            acked_bytes_per_s: per_s(sent).map(Exact::from),
             in_order_bytes: received.bytes,
-            in_order_in_us: received.took_us(),
-            in_order_bytes_per_s: per_s(received),
+            in_order_in_us: received.took_us().map(Exact::from),
+            in_order_bytes_per_s: per_s(received).map(Exact::from),
         }
     }
 }
@@ -66,6 +66,13 @@ pub(super) struct RttView {
     pub measured: Option<SpreadView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reported: Option<SpreadView>,
+    /// Samples of the stack that are not in `reported`.
+    #[serde(skip_serializing_if = "is_none")]
+    pub reported_negative: u64,
+}
+
+fn is_none(n: &u64) -> bool {
+    *n == 0
 }
 
 #[derive(Serialize)]
@@ -186,13 +193,9 @@ impl<W: Write> SummarySink<W> {
     }
 
     pub(super) fn bbr_state_times(&self, c: &Connection) -> Vec<StateTime> {
-        times(&c.bbr_states, |state| match state {
-            1 => Some("STARTUP"),
-            2 => Some("DRAIN"),
-            3 => Some("PROBE_BW"),
-            4 => Some("PROBE_RTT"),
-            5 => Some("IDLE_EXIT"),
-            _ => None,
+        let table = self.context.formats.codes("bbr_states");
+        times(&c.bbr_states, |state| {
+            table?.get(i64::from(state), c.release)
         })
     }
 }

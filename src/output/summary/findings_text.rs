@@ -2,7 +2,7 @@
 
 use super::SummarySink;
 use super::findings::{RecoveryView, SpreadView, StateTime, limits};
-use super::text::{rows, seconds};
+use super::text::{counted, rows, seconds};
 use crate::output::connections::Connection;
 use crate::output::connections::limits::Limit;
 use crate::output::connections::progress::Progress;
@@ -34,10 +34,15 @@ impl<W: Write> SummarySink<W> {
             ("measured", &connection.rtts.measured),
             ("by stack", &connection.rtts.reported),
         ];
-        let rtts: Vec<String> = rtts
+        let mut rtts: Vec<String> = rtts
             .into_iter()
             .filter_map(|(what, spread)| Some(spread_line(what, &SpreadView::of(spread)?)))
             .collect();
+        let negative = connection.rtts.negative;
+        if negative > 0 {
+            let samples = counted(negative, "negative sample");
+            rtts.push(format!("by stack: {samples} left out"));
+        }
         rows(text, "RTT", &rtts);
         let losses = losses(&RecoveryView::of(connection));
         if !losses.is_empty() {
@@ -94,13 +99,14 @@ fn moved(progress: &Progress, how: &str) -> Option<String> {
 
 fn spread_line(what: &str, spread: &SpreadView) -> String {
     let ms = |us: u32| format!("{}.{:03}", us / 1000, us % 1000);
+    let median = ms(spread.median_us);
+    // Zeros behind it are no digits of an estimate.
+    let median = median.trim_end_matches('0').trim_end_matches('.');
     format!(
-        "{what}: min {}, median {}, max {} ms, {} sample{}",
+        "{what}: min {}, median {median}, max {} ms, {}",
         ms(spread.min_us),
-        ms(spread.median_us),
         ms(spread.max_us),
-        spread.samples,
-        if spread.samples == 1 { "" } else { "s" }
+        counted(spread.samples, "sample")
     )
 }
 

@@ -12,6 +12,9 @@ use std::io::Write;
 /// Characters that a line of events may take.
 const LINE: usize = 78;
 
+/// The column of the overview that is there only if there are any.
+const DUPLICATES: usize = 6;
+
 impl<W: Write> SummarySink<W> {
     pub(super) fn write_text(&self, out: &mut Vec<u8>) {
         let mut text = String::new();
@@ -45,11 +48,12 @@ impl<W: Write> SummarySink<W> {
         }
         let _ = writeln!(
             text,
-            "\ntotal: {}, {}, {}, {} missing",
+            "\ntotal: {}, {}, {}, {} missing{}",
             counted(total.connections as u64, "connection"),
             counted(total.counts.messages, "message"),
             counted(total.counts.records, "record"),
-            total.counts.missing
+            total.counts.missing,
+            duplicates(total.counts.duplicates)
         );
         rows(&mut text, "events", &events(&total.events));
         out.extend_from_slice(text.as_bytes());
@@ -65,6 +69,7 @@ impl<W: Write> SummarySink<W> {
                 "messages",
                 "records",
                 "missing",
+                "duplicates",
                 "in",
                 "bytes in",
                 "out",
@@ -86,7 +91,7 @@ impl<W: Write> SummarySink<W> {
         }
         let ends = ["total".to_owned(), String::new(), String::new()];
         table.push(row(ends, total, [String::new(), String::new()]));
-        let mut widths = [0; 12];
+        let mut widths = [0; 13];
         for row in &table {
             for (width, cell) in widths.iter_mut().zip(row) {
                 *width = (*width).max(cell.chars().count());
@@ -96,7 +101,8 @@ impl<W: Write> SummarySink<W> {
             let start = text.len();
             for (at, (cell, width)) in row.iter().zip(widths).enumerate() {
                 let _ = match at {
-                    3..=9 => write!(text, "{cell:>width$}  "),
+                    DUPLICATES if total.duplicates == 0 => Ok(()),
+                    3..=10 => write!(text, "{cell:>width$}  "),
                     _ => write!(text, "{cell:width$}  "),
                 };
             }
@@ -129,10 +135,7 @@ impl<W: Write> SummarySink<W> {
                 0 => String::new(),
                 n => format!(", {n} missing"),
             };
-            let duplicates = match connection.serials.duplicates {
-                0 => String::new(),
-                n => format!(", {}", counted(n, "duplicate")),
-            };
+            let duplicates = duplicates(connection.serials.duplicates);
             rows(
                 text,
                 "serial",
@@ -203,7 +206,7 @@ fn stacks(connection: &Connection, clock: &mut Clock) -> Vec<String> {
     lines
 }
 
-fn row(ends: [String; 3], counts: &Counts, last: [String; 2]) -> [String; 12] {
+fn row(ends: [String; 3], counts: &Counts, last: [String; 2]) -> [String; 13] {
     let [number, local, foreign] = ends;
     let [state, id] = last;
     [
@@ -213,6 +216,7 @@ fn row(ends: [String; 3], counts: &Counts, last: [String; 2]) -> [String; 12] {
         counts.messages.to_string(),
         counts.records.to_string(),
         counts.missing.to_string(),
+        counts.duplicates.to_string(),
         counts.segments_in.to_string(),
         counts.bytes_in.to_string(),
         counts.segments_out.to_string(),
@@ -220,6 +224,13 @@ fn row(ends: [String; 3], counts: &Counts, last: [String; 2]) -> [String; 12] {
         state,
         id,
     ]
+}
+
+fn duplicates(n: u64) -> String {
+    match n {
+        0 => String::new(),
+        n => format!(", {}", counted(n, "duplicate")),
+    }
 }
 
 /// `1 record`, `2 records`.
