@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::format::Formats;
+use std::collections::BTreeMap;
 
 fn embedded() -> &'static Payloads {
     Formats::builtin().payloads()
@@ -181,4 +182,97 @@ fn one_name_has_one_meaning_in_a_group() {
         field.signed = !field.signed;
     }
     assert!(new(vec![timer.clone(), signed]).is_err());
+}
+
+/// What a number is, whichever table its names are in and whether it may be
+/// negative: what a name has to agree on everywhere.
+fn quantity(field: &PayloadField) -> &str {
+    let kind = field.kind.strip_prefix("signed ").unwrap_or(&field.kind);
+    kind.split_once(' ').map_or(kind, |(kind, _)| kind)
+}
+
+/// Names that stand for numbers of different kinds, in whatever group.
+fn ambiguous(payloads: &[Payload]) -> Vec<String> {
+    let mut known: BTreeMap<&str, (&str, String)> = BTreeMap::new();
+    let mut found = Vec::new();
+    for payload in payloads {
+        for field in &payload.fields {
+            let (first, within) = known
+                .entry(&field.name)
+                .or_insert_with(|| (quantity(field), label(payload)));
+            if *first != quantity(field) {
+                found.push(format!("{}: {} and {within}", field.name, label(payload)));
+            }
+        }
+    }
+    found
+}
+
+/// Fields whose name promises another unit than they have, or hides theirs.
+fn misnamed(payloads: &[Payload]) -> Vec<String> {
+    const UNITS: [(&[&str], &[&str]); 9] = [
+        (&["_us"], &["us", "clock_us"]),
+        (&["_ms"], &["ms"]),
+        (&["_ns"], &["ns"]),
+        (&["_s"], &["seconds"]),
+        (&["_ticks"], &["ticks"]),
+        (&["_bw", "_rate"], &["bandwidth"]),
+        (&["_percent"], &["percent"]),
+        (&["_gain"], &["gain"]),
+        // Counts of bytes are so many that they need no suffix.
+        (&["_bytes"], &["bytes"]),
+    ];
+    let wrong = |field: &PayloadField| {
+        let unit = quantity(field);
+        // A cell of the kernel's by its own name says nothing of its unit.
+        let raw = field.name == field.cell_text;
+        UNITS.iter().any(|(suffixes, units)| {
+            let named = suffixes.iter().any(|suffix| field.name.ends_with(suffix));
+            let needed = units.contains(&unit) && unit != "bytes" && !raw;
+            named && !units.contains(&unit) || needed && !named
+        }) || field.name.ends_with("_seq") && !["seq", "rseq"].contains(&unit)
+    };
+    let fields = payloads.iter().flat_map(|payload| {
+        let wrong = payload.fields.iter().filter(|field| wrong(field));
+        wrong.map(|field| format!("{} ({}): {}", field.name, field.kind, label(payload)))
+    });
+    fields.collect()
+}
+
+#[test]
+fn a_name_has_one_unit_in_all_groups_and_its_suffix_says_it() {
+    let all: Vec<Payload> = embedded().iter().cloned().collect();
+    assert_eq!(ambiguous(&all), Vec::<String>::new());
+    assert_eq!(misnamed(&all), Vec::<String>::new());
+}
+
+#[test]
+fn names_with_two_units_or_the_wrong_suffix_are_found() {
+    let all: Vec<Payload> = embedded().iter().cloned().collect();
+    let with = |from: &str, name: &str, kind: &str| {
+        let mut all = all.clone();
+        let mut fields = all.iter_mut().flat_map(|payload| &mut payload.fields);
+        let field = fields.find(|field| field.name == from).expect(from);
+        name.clone_into(&mut field.name);
+        kind.clone_into(&mut field.kind);
+        all
+    };
+    assert!(!ambiguous(&with("slot_us", "slot_us", "clock_us")).is_empty());
+    assert!(!ambiguous(&with("maxseg", "maxseg", "count")).is_empty());
+    // Another table, or a sign, is still the same kind of number.
+    assert!(ambiguous(&with("reason", "reason", "code another")).is_empty());
+    assert!(ambiguous(&with("maxseg", "maxseg", "signed bytes")).is_empty());
+    for (name, kind) in [
+        ("slot", "us"),
+        ("slot_us", "ms"),
+        ("slot_bw", "bytes"),
+        ("slot", "bandwidth"),
+        ("slot_bytes", "count"),
+        ("slot_seq", "count"),
+        ("slot_rate", "signed percent"),
+    ] {
+        let misnamed = misnamed(&with("slot_us", name, kind));
+        assert_eq!(misnamed.len(), 1, "{name} {kind}: {misnamed:?}");
+    }
+    assert!(misnamed(&with("slot_us", "slot", "bytes")).is_empty());
 }
