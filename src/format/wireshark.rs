@@ -11,9 +11,11 @@ use std::io::{self, Write};
 
 /// The code that is the same for any tables, in the order in which its parts
 /// use each other.
-const CODE: [&str; 3] = [
+const CODE: [&str; 5] = [
     include_str!("../../formats/wireshark/numbers.lua"),
     include_str!("../../formats/wireshark/tables.lua"),
+    include_str!("../../formats/wireshark/row.lua"),
+    include_str!("../../formats/wireshark/evidence.lua"),
     include_str!("../../formats/wireshark/dissector.lua"),
 ];
 

@@ -1,4 +1,7 @@
 //! What records betray of the stack and the release that wrote them.
+//!
+//! Wireshark's plugin has the same rules in Lua, as far as it sees records:
+//! formats/wireshark/evidence.lua. A change here is one there.
 
 use crate::bblog::Record;
 use crate::format::{EventId, Release, Stack};
