@@ -30,7 +30,7 @@ local function add_field(tree, row, payload, at, release, visible)
     tree:add(field.field, range, show_pointers and hex(hi, lo) or "masked")
     return
   end
-  if may_be_address(hi, lo) and not show_pointers then
+  if field.wide and may_be_address(hi, lo) and not show_pointers then
     tree:add(own.masked, range, field.name, field.name .. ": masked")
     return
   end

@@ -68,8 +68,7 @@ local function written(field, hi, lo, release)
   return minus .. (amount and amount(n) or digits(n))
 end
 
--- As may_be_address of src/meaning/explained.rs: of the 64 bits over which the
--- sign of a narrower number is spread.
+-- As may_be_address of src/meaning/explained.rs.
 local FROM_HI, FROM_LO, END_HI, END_LO = (table.unpack or unpack)(DATA.kernel_addresses)
 local function may_be_address(hi, lo)
   return not_below(hi, lo, FROM_HI, FROM_LO) and not not_below(hi, lo, END_HI, END_LO)
@@ -84,8 +83,9 @@ local function say(out, row, payload, parts, release)
     elseif type(part) == "number" then
       local hi, lo = value_of(row, payload, part)
       if not hi then return false end
-      out[#out + 1] = may_be_address(hi, lo) and "masked"
-        or written(fields[payload.fields[part][1]], hi, lo, release)
+      local field = fields[payload.fields[part][1]]
+      out[#out + 1] = field.wide and may_be_address(hi, lo) and "masked"
+        or written(field, hi, lo, release)
     elseif part.optional then
       local says = false
       for _, inside in ipairs(part.optional) do

@@ -178,7 +178,9 @@ impl<'p, 'r> Explained<'p, 'r> {
             match part {
                 Part::Text(text) => out.extend_from_slice(text.as_bytes()),
                 Part::Field(at) => match value(*at) {
-                    Some((_, value)) if may_be_address(value.bits()) => {
+                    Some((field, value))
+                        if field.cell.is_wide() && may_be_address(value.bits()) =>
+                    {
                         out.extend_from_slice(b"masked");
                     }
                     Some((field, value)) => self.write(out, field, value, base),
@@ -273,7 +275,8 @@ impl<'p, 'r> Explained<'p, 'r> {
     pub fn cells(&self, show_pointers: bool) -> impl Iterator<Item = Shown<'p>> {
         let explained = *self;
         let fields = self.fields().map(move |(field, value)| {
-            let secret = *field.unit == Unit::Pointer || may_be_address(value.bits());
+            let secret = *field.unit == Unit::Pointer
+                || field.cell.is_wide() && may_be_address(value.bits());
             Shown {
                 label: &field.label,
                 name: field.name,

@@ -101,6 +101,11 @@ impl Cell {
         first.into_iter().chain(second).map(wide)
     }
 
+    /// True if it has room for an address of a 64-bit kernel.
+    pub fn is_wide(&self) -> bool {
+        self.bytes().map(|(_, size)| size).sum::<usize>() >= 8
+    }
+
     /// True if it is all of the cell at `offset`.
     pub fn is_just(&self, offset: usize, size: usize) -> bool {
         self.is_whole() && self.bytes().eq([(offset, size)])
