@@ -2,7 +2,9 @@
 
 use super::candidate::{Found, LINK, is_record, ports};
 use super::sieve::Sieve;
+use crate::bblog::Record;
 use crate::format::{Abi, Dialect, Formats, Order};
+use crate::input::detect::plausible_record;
 use crate::memory::{AddressSpace, Extent, Machine};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +16,7 @@ const WINDOW: u64 = 1 << 20;
 const SHARE: u64 = 8 << 20;
 
 /// A record with its verbose part is shorter in every version.
-const REACH: usize = 1024;
+pub const REACH: usize = 1024;
 
 /// The kinds of records to look for.
 #[derive(Clone, Debug)]
@@ -66,9 +68,29 @@ impl Kinds {
     /// What is kept of the record at the start of `bytes`, if there is one.
     /// `next` is the word in front of it.
     pub fn found(&self, offset: u64, next: u64, bytes: &[u8], bits: u32) -> Option<Found> {
+        self.found_by(offset, next, bytes, bits, |bytes, dialect| {
+            is_record(bytes, dialect)
+        })
+    }
+
+    /// As [`Kinds::found`], of bytes that something says are a record.
+    pub fn lenient(&self, offset: u64, next: u64, bytes: &[u8]) -> Option<Found> {
+        self.found_by(offset, next, bytes, u32::MAX, |bytes, dialect| {
+            Record::new(bytes, dialect).filter(plausible_record)
+        })
+    }
+
+    fn found_by<'b>(
+        &'b self,
+        offset: u64,
+        next: u64,
+        bytes: &'b [u8],
+        bits: u32,
+        is_one: impl Fn(&'b [u8], &'b Dialect) -> Option<Record<'b>>,
+    ) -> Option<Found> {
         let mut found: Option<Found> = None;
         for (at, dialect) in self.with(bits) {
-            let Some(record) = is_record(bytes, dialect) else {
+            let Some(record) = is_one(bytes, dialect) else {
                 continue;
             };
             match &mut found {
