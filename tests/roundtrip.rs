@@ -532,9 +532,15 @@ fn same_messages(got: &[u8], wanted: &[u8], source: &Dialect) -> Result<(), Test
         for (got, wanted) in got.iter().zip(&wanted) {
             for field in &canonical.record.fields {
                 let place = field.offset..field.offset + field.size;
+                let mut value = wanted.0[place.clone()].to_vec();
+                // CONNEND has eight codes of one byte there: no order turns them.
+                let is_codes = got.event() == 54 && field.name == "tlb_stackinfo.cur_del_rate";
+                if is_codes && source.order == Order::Big {
+                    value.reverse();
+                }
                 prop_assert_eq!(
-                    &got.0[place.clone()],
-                    &wanted.0[place],
+                    &got.0[place],
+                    &value[..],
                     "{}: {} of event {}",
                     name,
                     field.name,

@@ -81,7 +81,7 @@ local RTT_PROP, FLEX6, LOST, PACING_GAIN, FLEX7, BBR_STATE = 16, 80, 84, 88, 92,
 local TICKS, CONNECTION = 16, 60
 -- Kernels do not set the time of this event.
 local ACCOUNTING = 62
-local USUAL_HZ, HZ_ROUGH, HZ_EXACT, HZ_FAR = 1000, 50000, 500000, 1000000000
+local USUAL_HZ, HZ_ROUGH, HZ_EXACT, HZ_FAR = 1000, 18000, 500000, 1000000000
 -- In one pass, so many rows without stack specific bytes make a base stack; RACK
 -- and BBR begin a connection with a few.
 local ENOUGH = 16
@@ -152,6 +152,15 @@ local function counts_from(row, number)
   return number - first < LOOK_AHEAD and first or number
 end
 
+-- hz_by_law: what one event row of a kernel tells.
+local function hz_by_law(ticks, us)
+  for _, one in ipairs({ 1000, 100, 250 }) do
+    local ahead = (floor(us * one / 1000000) - (ticks - 2147483647 + 600 * one)) % TWO32
+    if ahead >= TWO32 / 2 then ahead = TWO32 - ahead end
+    if ahead < 2 * one then return one end
+  end
+end
+
 -- Evidence::learn_hz. Times of packets and of event rows may count from
 -- different moments, so each kind is measured by itself.
 local function learn_hz(kind, ticks, us)
@@ -160,6 +169,8 @@ local function learn_hz(kind, ticks, us)
   local elapsed = first and us - first.us
   if not first or elapsed < 0 or elapsed >= HZ_FAR then
     clocks[kind] = { ticks = ticks, us = us }
+    local found = not first and kind == "event" and hz_by_law(ticks, us)
+    if found then hz, hz_is_exact = found, true end
   elseif elapsed >= HZ_ROUGH then
     local passed = (ticks - first.ticks) % TWO32
     if passed >= TWO32 / 2 then passed = passed - TWO32 end

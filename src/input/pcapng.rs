@@ -116,6 +116,7 @@ impl PcapngFramer {
                 }
                 Step::Block(block, len) => {
                     self.take_block(batch, &block, at..at + len, offset);
+                    forget_mended(batch);
                     let regroup = self.section.as_mut().and_then(|s| s.regroup.as_mut());
                     if let Some(failed) = regroup.and_then(|r| r.failed.take()) {
                         return Err(failed);
@@ -429,5 +430,14 @@ impl PcapngFramer {
             }
             kind => Some(Err(format!("private block of unknown type {kind}"))),
         }
+    }
+}
+
+/// A block that was mended and has nothing good in it is reported once.
+fn forget_mended(batch: &mut Batch) {
+    if let [.., mended, last] = batch.damage.as_slice()
+        && (mended.offset, mended.lost) == (last.offset, 0)
+    {
+        batch.damage.remove(batch.damage.len() - 2);
     }
 }
