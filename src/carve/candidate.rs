@@ -19,7 +19,7 @@ const ERRNO: std::ops::RangeInclusive<i32> = -5..=110;
 
 /// What is kept of a record while the image is read: enough to find its
 /// neighbours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// Where the record (`tlm_buf`) stands in the image, bytes.
     pub offset: u64,

@@ -6,6 +6,25 @@
 //! them are an [`AddressSpace`]: stretches of bytes that lie at offsets of the
 //! (decompressed) image and may have a physical or a virtual address.
 
+mod address_map;
+mod bits;
+mod device;
+mod dump_device;
+mod elf;
+mod image;
+mod lime;
+mod minidump;
+mod open;
+mod settle;
+mod source;
+mod tables;
+mod translate;
+mod unpack;
+
+pub use image::{Container, Image};
+pub use open::{OpenOptions, PhysicalRange, open, open_parts};
+pub use source::ReadAt;
+
 use std::io;
 
 /// Bytes of an image that follow each other at once in the image and in each
@@ -31,6 +50,20 @@ pub enum Machine {
     I386,
     Arm,
     Powerpc64,
+}
+
+impl Machine {
+    /// As FreeBSD's MACHINE_ARCH calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Machine::Amd64 => "amd64",
+            Machine::Arm64 => "aarch64",
+            Machine::Riscv64 => "riscv64",
+            Machine::I386 => "i386",
+            Machine::Arm => "arm",
+            Machine::Powerpc64 => "powerpc64",
+        }
+    }
 }
 
 /// What the memory was of.

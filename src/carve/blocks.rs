@@ -1,0 +1,132 @@
+//! Messages that stand in memory whole, as a reader of the device gets them.
+//!
+//! The kernel expands an entry of its queue into a header and the records back
+//! to back when the first reader comes. The first record of such a message lies
+//! right behind a header; from there on the message is read as in a file.
+
+use super::candidate::is_record;
+use super::pool::{Pool, read_at};
+use crate::bblog::{Header, Record};
+use crate::format::Dialect;
+use crate::input::detect::{HeaderCheck, check_header};
+use std::collections::HashMap;
+
+/// Longer messages are not believed: 5 million records.
+const MOST_BYTES: u64 = 2 << 30;
+
+/// A message in memory.
+#[derive(Clone, Debug)]
+pub struct Block {
+    /// Where the header stands in the image.
+    pub offset: u64,
+    pub header: Vec<u8>,
+    /// Number of its dialect among the kinds.
+    pub dialect: usize,
+    /// Numbers of its records that are there, in order.
+    pub records: Vec<u32>,
+    /// Every record it says it has is there.
+    pub is_whole: bool,
+}
+
+/// Finds the messages; records in them that the sieve did not take are added.
+pub fn find(pool: &mut Pool<'_>) -> Vec<Block> {
+    let by_offset: HashMap<u64, u32> = pool
+        .found
+        .iter()
+        .enumerate()
+        .map(|(at, found)| (found.offset, at as u32))
+        .collect();
+    let mut blocks = Vec::new();
+    // A message ends before the next one begins, so no record is read twice.
+    let mut end = 0;
+    for at in 0..pool.found.len() {
+        let Some(found) = pool.found.get(at).copied() else {
+            break;
+        };
+        if found.offset < end {
+            continue;
+        }
+        let kinds = pool.kinds;
+        let block = kinds
+            .with(found.fits)
+            .filter_map(|(number, dialect)| begin(pool, found.offset, number, dialect))
+            .max_by_key(|block| block.dialect);
+        if let Some(mut block) = block {
+            end = walk(pool, &mut block, &by_offset);
+            blocks.push(block);
+        }
+    }
+    blocks
+}
+
+/// The header in front of a record.
+fn begin(pool: &Pool<'_>, record: u64, number: usize, dialect: &Dialect) -> Option<Block> {
+    let offset = record.checked_sub(dialect.header.size as u64)?;
+    let mut header = Vec::new();
+    read_at(pool.space, offset, dialect.header.size, &mut header);
+    let claimed = Header::new(&header, dialect)?.length();
+    let least = (dialect.header.size + dialect.record.size) as u64;
+    let kind = dialect.header_slots.kind.read(&header, dialect.order);
+    (check_header(&header, dialect) == HeaderCheck::Good
+        && kind == 1
+        && (least..=MOST_BYTES).contains(&claimed))
+    .then_some(Block {
+        offset,
+        header,
+        dialect: number,
+        records: Vec::new(),
+        is_whole: false,
+    })
+}
+
+/// Walks the records of a message; returns where they end in the image.
+fn walk(pool: &mut Pool<'_>, block: &mut Block, by_offset: &HashMap<u64, u32>) -> u64 {
+    let kinds = pool.kinds;
+    let Some(dialect) = kinds.dialects.get(block.dialect) else {
+        return 0;
+    };
+    let Some(length) = Header::new(&block.header, dialect).map(|header| header.length()) else {
+        return 0;
+    };
+    let start = block.offset + block.header.len() as u64;
+    let mut left = length.saturating_sub(block.header.len() as u64);
+    let base = pool.space.virtual_of(start);
+    let (mut done, mut end) = (0, start);
+    let mut bytes = Vec::new();
+    while left > 0 {
+        // Pages of a large message lie apart, but for their addresses.
+        let offset = match base.and_then(|base| base.checked_add(done)) {
+            Some(address) => pool.space.find_virtual(address).map(|(offset, _)| offset),
+            None => start.checked_add(done),
+        };
+        let Some(offset) = offset else { break };
+        read_at(pool.space, offset, super::scan::REACH, &mut bytes);
+        let known = by_offset.get(&offset).copied();
+        let len = match known {
+            Some(_) => Record::new(&bytes, dialect),
+            None => is_record(&bytes, dialect).or_else(|| {
+                Record::new(&bytes, dialect).filter(crate::input::detect::plausible_record)
+            }),
+        }
+        .map(|record| record.bytes().len() as u64);
+        let Some(len) = len.filter(|len| *len <= left) else {
+            break;
+        };
+        let record = known.or_else(|| {
+            let found = kinds.lenient(offset, 0, &bytes)?;
+            Some(pool.add(found) as u32)
+        });
+        let Some(record) = record else { break };
+        if let Some(found) = pool.found.get_mut(record as usize) {
+            // What stands in front is no link.
+            found.next = 0;
+            found.fits = 1 << block.dialect;
+        }
+        block.records.push(record);
+        done += len;
+        left -= len;
+        end = end.max(offset + len);
+    }
+    block.is_whole = left == 0;
+    end
+}
