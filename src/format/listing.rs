@@ -4,6 +4,7 @@
 //! Both give a [`Listing`], a few tables of cells, so that text and JSON
 //! cannot disagree.
 
+mod kernels;
 mod near;
 mod payloads;
 mod table;
@@ -108,7 +109,7 @@ pub fn index(formats: &Formats) -> Listing {
         tables.push([name.into(), "codes".into(), count.into(), doc.into()]);
     }
     Listing {
-        tables: vec![versions, sizes, structures, tables],
+        tables: vec![versions, sizes, structures, kernels::index(formats), tables],
     }
 }
 
@@ -120,10 +121,14 @@ const EVENTS_DOC: &str = "What happened: tlb_eventid";
 /// * `v9`, `v9/i386` or `v9/i386/big`: header, record and verbose part of a
 ///   version; LP64 and little endian where not given;
 /// * a structure, `tcp_log_bbr` or `tcp_log_buffer/i386`, of the newest version;
+/// * `kernel/13.2-amd64`: offsets of the structures of a kernel;
 /// * `events`; a table of bits, `tlb_flags`; a table of codes, `tcp_states`;
 /// * `payloads`; those of a name and stack, `rack.timer`, of a name, `timer`,
 ///   or of an event, `TIMERSTAR` or `13`, which itself is shown if it has none.
 pub fn named(formats: &Formats, name: &str) -> Result<Listing, ListingError> {
+    if let Some(tables) = kernels::named(formats, name) {
+        return Ok(Listing { tables });
+    }
     let (base, suffix) = match name.split_once('/') {
         Some((base, suffix)) => (base, Some(suffix)),
         None => (name, None),

@@ -10,6 +10,7 @@ pub mod layout;
 pub mod listing;
 pub mod payload;
 pub mod release;
+pub mod structures;
 pub mod table;
 pub mod wireshark;
 
@@ -17,6 +18,7 @@ pub use abi::{Abi, Order};
 pub use dialect::Dialect;
 pub use payload::{Class, Payload, Payloads, Stack, Unit};
 pub use release::{Release, ReleaseRange};
+pub use structures::Structures;
 pub use table::{BitTable, CodeTable, Event, EventId};
 
 use layout::{Scope, Struct, Union};
@@ -132,6 +134,7 @@ pub struct Formats {
     /// Where in `codes` the TCP states stand: they are looked up per record.
     states: Option<usize>,
     payloads: OnceLock<Payloads>,
+    structures: OnceLock<Vec<Structures>>,
 }
 
 impl Formats {
@@ -151,19 +154,13 @@ impl Formats {
             files.push(parse(Path::new(name), text)?);
         }
         if let Some(dir) = dir {
-            let read = |cause| FormatError::Read {
-                path: dir.to_owned(),
-                cause,
+            let paths = format_files(dir)?;
+            let kernels = dir.join("kernel");
+            let kernels = match kernels.is_dir() {
+                true => format_files(&kernels)?,
+                false => Vec::new(),
             };
-            let mut paths = Vec::new();
-            for entry in std::fs::read_dir(dir).map_err(read)? {
-                let path = entry.map_err(read)?.path();
-                if path.extension().is_some_and(|e| e == "toml") {
-                    paths.push(path);
-                }
-            }
-            paths.sort();
-            if paths.is_empty() {
+            if paths.is_empty() && kernels.is_empty() {
                 return Err(FormatError::Content {
                     path: dir.to_owned(),
                     what: "no *.toml file in this directory".to_owned(),
@@ -171,11 +168,7 @@ impl Formats {
             }
             let embedded = files.len();
             for path in paths {
-                let text = std::fs::read_to_string(&path).map_err(|cause| FormatError::Read {
-                    path: path.clone(),
-                    cause,
-                })?;
-                check_texts(&path, &text)?;
+                let text = read_text(&path)?;
                 files.push(parse(&path, &text)?);
             }
             // Payloads name cells, so whoever cuts these anew can spoil them.
@@ -185,7 +178,9 @@ impl Formats {
             let given = files.get(embedded..).unwrap_or_default();
             let blamed = given.iter().rfind(cuts).map(|(path, _)| path.clone());
             let blamed = blamed.unwrap_or_else(|| dir.to_owned());
-            return Formats::assemble(files, Some(&blamed));
+            let mut formats = Formats::assemble(files, Some(&blamed))?;
+            formats.structures = OnceLock::from(structures::read(&kernels)?);
+            return Ok(formats);
         }
         Formats::assemble(files, None)
     }
@@ -204,6 +199,7 @@ impl Formats {
             codes: Vec::new(),
             states: None,
             payloads: OnceLock::new(),
+            structures: OnceLock::new(),
         };
         // Structures that are not part of a version serve every version; the
         // last file that defines a name wins.
@@ -263,6 +259,13 @@ impl Formats {
         self.payloads.get_or_init(|| {
             self.read_payloads(Vec::new(), None)
                 .expect("the embedded format files are tested to load")
+        })
+    }
+
+    /// Offsets of kernel structures, one entry per kernel, by name.
+    pub fn structures(&self) -> &[Structures] {
+        self.structures.get_or_init(|| {
+            structures::read(&[]).expect("the embedded format files are tested to load")
         })
     }
 
@@ -437,6 +440,32 @@ impl Formats {
     pub fn codes(&self, name: &str) -> Option<&CodeTable> {
         self.codes.iter().find(|t| t.name == name)
     }
+}
+
+/// The `*.toml` files of a directory, in order.
+fn format_files(dir: &Path) -> Result<Vec<PathBuf>, FormatError> {
+    let read = |cause| FormatError::Read {
+        path: dir.to_owned(),
+        cause,
+    };
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(read)? {
+        let path = entry.map_err(read)?.path();
+        if path.extension().is_some_and(|e| e == "toml") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn read_text(path: &Path) -> Result<String, FormatError> {
+    let text = std::fs::read_to_string(path).map_err(|cause| FormatError::Read {
+        path: path.to_owned(),
+        cause,
+    })?;
+    check_texts(path, &text)?;
+    Ok(text)
 }
 
 /// Lays out the structures of a file that is no version, so that a mistake in

@@ -54,6 +54,7 @@ fn known(formats: &Formats, with_stack: bool) -> Vec<String> {
         .unwrap_or_default();
     let mut all: Vec<String> = versions.collect();
     all.extend([EVENTS.to_owned(), PAYLOADS.to_owned()]);
+    all.extend(formats.structures().iter().map(super::kernels::full_name));
     all.extend(structures.into_iter().map(|layout| layout.name.clone()));
     all.extend(payloads.bits.iter().map(|table| table.name.clone()));
     all.extend(payloads.codes.iter().map(|table| table.name.clone()));
