@@ -16,7 +16,7 @@ pub mod tcp;
 
 pub use endpoints::Endpoints;
 pub use header::Header;
-pub use message::{Known, Message};
+pub use message::{Known, Life, Message, Origin};
 pub use record::{Record, Records, SockBuf, Verbose};
 pub use stackinfo::StackInfo;
 pub use tcp::TcpHeader;

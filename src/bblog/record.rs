@@ -221,6 +221,15 @@ impl<'a> Record<'a> {
         TcpHeader::new(self.bytes.get(self.tcp_range())?)
     }
 
+    /// Local and foreign port, if the record has a TCP header.
+    pub fn ports(&self) -> Option<(u16, u16)> {
+        let tcp = self.tcp()?;
+        Some(match self.event() {
+            EventId::IN => (tcp.dst_port(), tcp.src_port()),
+            _ => (tcp.src_port(), tcp.dst_port()),
+        })
+    }
+
     fn tcp_range(&self) -> std::ops::Range<usize> {
         let start = usize::from(self.dialect.record_slots.th.offset);
         start..start + 60

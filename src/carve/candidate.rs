@@ -5,7 +5,7 @@
 
 use super::sieve::MAX_UPTIME_SEC;
 use crate::bblog::Record;
-use crate::format::{Dialect, EventId, HDR};
+use crate::format::{Dialect, HDR};
 use crate::input::detect::plausible_record;
 
 /// Bytes in front of a record in `struct tcp_log_mem`: the link, padded.
@@ -73,14 +73,4 @@ fn is_padding_clear(record: &Record<'_>) -> bool {
     let until = usize::from(slots.stackinfo.offset);
     let padding = record.bytes().get(after..until.min(after + 3));
     padding.is_some_and(|bytes| bytes.iter().all(|byte| *byte == 0))
-}
-
-/// Local and foreign port of a record's segment.
-pub fn ports(record: &Record<'_>) -> Option<(u16, u16)> {
-    let tcp = record.tcp()?;
-    Some(match record.event() {
-        EventId::IN => (tcp.dst_port(), tcp.src_port()),
-        EventId::OUT => (tcp.src_port(), tcp.dst_port()),
-        _ => return None,
-    })
 }

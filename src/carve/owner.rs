@@ -8,13 +8,11 @@
 
 use super::lists::List;
 use super::pool::Pool;
+use crate::bblog::header::ENDPOINTS;
 use crate::bblog::until_nul;
 use crate::format::Structures;
 use crate::format::structures::Place;
 use crate::memory::AddressSpace;
-
-/// `struct in_endpoints`: both ports, both addresses, the zone.
-pub const ENDPOINTS: usize = 40;
 
 /// Endpoints as the kernel has them, which is also how a header has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

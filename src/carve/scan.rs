@@ -1,6 +1,6 @@
 //! One pass over the image: every place where a record may be.
 
-use super::candidate::{Found, LINK, is_record, ports};
+use super::candidate::{Found, LINK, is_record};
 use super::sieve::Sieve;
 use crate::bblog::Record;
 use crate::format::{Abi, Dialect, Formats, Order};
@@ -104,7 +104,7 @@ impl Kinds {
                         sn: record.sn(),
                         iss: record.iss(),
                         starttime: record.starttime(),
-                        ports: ports(&record),
+                        ports: record.ports(),
                         fits: 1 << at,
                     });
                 }

@@ -59,6 +59,7 @@ impl Batch {
                 last: piece.last,
                 offset: piece.offset,
                 stack_name: piece.stack_name.as_ref(),
+                origins: &[],
             })
         })
     }

@@ -7,8 +7,9 @@
 use super::batch::{Batch, Piece};
 use super::damage::{Damage, report};
 use super::detect::plausible_record;
+use crate::bblog::header::{self, Facts};
 use crate::bblog::{Known, Record, Records};
-use crate::format::{Dialect, EventId};
+use crate::format::Dialect;
 use std::sync::Arc;
 
 /// Bytes that hold two records of any version.
@@ -127,39 +128,14 @@ impl LogbufFramer {
 
 /// A header for records that have none; ports are those of the first segment.
 pub(super) fn made_header(dialect: &Dialect, records: &[u8]) -> (Vec<u8>, Known) {
-    let mut header = vec![0; dialect.header.size];
-    let slots = &dialect.header_slots;
-    let order = dialect.order;
-    let mut put = |slot: crate::format::dialect::Slot, value: u64| {
-        order.write(&mut header, slot.offset.into(), slot.size.into(), value);
+    let ports = Records::new(records, dialect)
+        .take(64)
+        .find_map(|record| record.ports());
+    let facts = Facts {
+        ports,
+        ..Facts::default()
     };
-    put(slots.version, u64::from(dialect.version));
-    put(slots.kind, 1);
-    put(slots.length, (dialect.header.size + records.len()) as u64);
-    put(slots.af, 2);
-    let ports = Records::new(records, dialect).take(64).find_map(|record| {
-        let tcp = record.tcp()?;
-        Some(match record.event() {
-            EventId::IN => (tcp.dst_port(), tcp.src_port()),
-            _ => (tcp.src_port(), tcp.dst_port()),
-        })
-    });
-    if let Some((local, foreign)) = ports {
-        for (slot, port) in [(slots.local_port, local), (slots.foreign_port, foreign)] {
-            let at = usize::from(slot.offset);
-            if let Some(bytes) = header.get_mut(at..at + 2) {
-                bytes.copy_from_slice(&port.to_be_bytes());
-            }
-        }
-    }
-    for slot in [slots.id, slots.reason, slots.tag] {
-        let at = usize::from(slot.offset);
-        if slot.exists()
-            && let Some(bytes) = header.get_mut(at..at + 7)
-        {
-            bytes.copy_from_slice(b"UNKNOWN");
-        }
-    }
+    let header = header::made(dialect, &facts, records.len());
     let known = Known {
         addresses: false,
         ports: ports.is_some(),

@@ -151,6 +151,7 @@ impl Sample {
             last: true,
             offset: 0,
             stack_name: None,
+            origins: &[],
         }
     }
 }

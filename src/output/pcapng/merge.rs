@@ -201,6 +201,7 @@ impl<W: Write> MergeSink<W> {
                     last: true,
                     offset: 0,
                     stack_name: stored.stack_name.as_ref(),
+                    origins: &[],
                 })
             })
             .collect();
