@@ -115,7 +115,8 @@ pub fn find_pairs(
             }
         });
     });
-    heads.map(|mut heads| {
+    heads.map(|heads| {
+        let mut heads = heads.concat();
         heads.sort_unstable();
         heads.dedup();
         heads

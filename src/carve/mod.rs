@@ -4,15 +4,30 @@
 //! everywhere. What is found makes a [`pool`]; [`learn`] gives it addresses
 //! where the image has none, [`clock`] says what was written in one boot,
 //! [`lists`], [`blocks`] and [`owner`] find what holds the records, [`group`]
-//! sorts them by connection, and [`carve`] puts it together.
+//! sorts them by connection, and [`join`] puts it together. [`tcppcap`] does
+//! the like for saved packets; [`run`] runs it all.
 
+mod assemble;
+mod best_fit;
 pub mod blocks;
 pub mod candidate;
+mod chain;
+pub mod checksum;
 pub mod clock;
 pub mod group;
+pub mod join;
 pub mod learn;
 pub mod lists;
+pub mod mbuf;
+pub mod mbufq;
 pub mod owner;
+pub mod packet;
+pub mod phase;
 pub mod pool;
+pub mod repair;
+pub mod run;
 pub mod scan;
+pub mod segment;
 pub mod sieve;
+pub mod tcppcap;
+pub mod times;

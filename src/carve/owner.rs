@@ -8,11 +8,13 @@
 
 use super::lists::List;
 use super::pool::Pool;
+use crate::bblog::endpoints::{AF_INET, AF_INET6};
 use crate::bblog::header::ENDPOINTS;
 use crate::bblog::until_nul;
 use crate::format::Structures;
 use crate::format::structures::Place;
 use crate::memory::AddressSpace;
+use std::net::{IpAddr, SocketAddr};
 
 /// Endpoints as the kernel has them, which is also how a header has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,21 @@ pub struct Ends {
 }
 
 impl Ends {
+    /// As the kernel writes them.
+    pub fn of(local: SocketAddr, foreign: SocketAddr) -> Ends {
+        let mut bytes = [0; ENDPOINTS];
+        bytes[..2].copy_from_slice(&foreign.port().to_be_bytes());
+        bytes[2..4].copy_from_slice(&local.port().to_be_bytes());
+        for (at, address) in [(4, foreign.ip()), (20, local.ip())] {
+            match address {
+                IpAddr::V4(address) => bytes[at + 12..at + 16].copy_from_slice(&address.octets()),
+                IpAddr::V6(address) => bytes[at..at + 16].copy_from_slice(&address.octets()),
+            }
+        }
+        let af = if local.is_ipv6() { AF_INET6 } else { AF_INET };
+        Ends { bytes, af }
+    }
+
     /// Local and foreign port.
     pub fn ports(&self) -> (u16, u16) {
         let [a, b, c, d, ..] = self.bytes;

@@ -2,8 +2,9 @@
 
 use super::candidate::{Found, LINK, is_record};
 use super::sieve::Sieve;
+use super::tcppcap;
 use crate::bblog::Record;
-use crate::format::{Abi, Dialect, Formats, Order};
+use crate::format::{Abi, Dialect, EventId, Formats, Order};
 use crate::input::detect::plausible_record;
 use crate::memory::{AddressSpace, Extent, Machine};
 use std::sync::Arc;
@@ -104,7 +105,10 @@ impl Kinds {
                         sn: record.sn(),
                         iss: record.iss(),
                         starttime: record.starttime(),
-                        ports: record.ports(),
+                        // Of other events the header may be of either direction.
+                        ports: record
+                            .ports()
+                            .filter(|_| matches!(record.event(), EventId::IN | EventId::OUT)),
                         fits: 1 << at,
                     });
                 }
@@ -114,45 +118,94 @@ impl Kinds {
     }
 }
 
+/// What one pass gathers.
+#[derive(Debug, Default)]
+pub struct Haul {
+    /// In the order of the image.
+    pub records: Vec<Found>,
+    pub packets: tcppcap::Found,
+}
+
+/// What to look for.
+#[derive(Clone, Copy, Debug)]
+pub struct For {
+    pub records: bool,
+    pub packets: bool,
+    /// Where mbufs begin, modulo 256, where no addresses say so.
+    pub phase: Option<u64>,
+}
+
 /// Looks at everything, with as many threads as said; `progress` is called with
 /// the bytes that were done since the call before, and says whether to go on.
-/// The result is in the order of the image; `None` if it was told to stop.
+/// `None` if it was told to stop.
 pub fn scan(
     space: &dyn AddressSpace,
     kinds: &Kinds,
+    look: For,
     threads: usize,
     progress: &(dyn Fn(u64) -> bool + Sync),
-) -> Option<Vec<Found>> {
-    in_shares(
-        space,
-        threads,
-        progress,
-        |windows, found: &mut Vec<Found>| {
-            windows.each(LINK, REACH, |window| {
-                for (sieve, bits) in &kinds.sieves {
-                    let body = window.body();
-                    sieve.each(
-                        &window.bytes[body.start..body.end + REACH.min(window.tail())],
-                        |at| {
-                            if at >= body.len() {
-                                return;
-                            }
-                            let at = body.start + at;
-                            let record = &window.bytes[at..];
-                            let next = link(window.bytes, at, kinds);
-                            let offset = window.offset + at as u64;
-                            found.extend(kinds.found(offset, next, record, *bits));
-                        },
-                    );
-                }
-            })
-        },
-    )
-    .map(|mut found| {
-        found.sort_unstable_by_key(|found| found.offset);
-        found.dedup_by_key(|found| found.offset);
-        found
-    })
+) -> Option<Haul> {
+    let hauls = in_shares(space, threads, progress, |windows, haul: &mut Haul| {
+        windows.each(LINK, REACH, |window| {
+            if look.records {
+                records(window, kinds, &mut haul.records);
+            }
+            if look.packets {
+                packets(space, window, look.phase, &mut haul.packets);
+            }
+        });
+    })?;
+    let mut all = Haul::default();
+    for haul in hauls {
+        all.records.extend(haul.records);
+        all.packets.append(haul.packets);
+    }
+    all.records.sort_unstable_by_key(|found| found.offset);
+    all.records.dedup_by_key(|found| found.offset);
+    all.packets.mbufs.sort_unstable_by_key(|mbuf| mbuf.offset);
+    all.packets
+        .queues
+        .sort_unstable_by_key(|queue| queue.offset);
+    Some(all)
+}
+
+fn records(window: &Window<'_>, kinds: &Kinds, found: &mut Vec<Found>) {
+    let body = window.body();
+    // The sieve looks at so much of a record that begins in the body.
+    let end = (body.end + REACH).min(window.bytes.len());
+    let Some(bytes) = window.bytes.get(body.start..end) else {
+        return;
+    };
+    for (sieve, bits) in &kinds.sieves {
+        sieve.each(bytes, |at| {
+            if at >= body.len() {
+                return;
+            }
+            let at = body.start + at;
+            let Some(record) = window.bytes.get(at..) else {
+                return;
+            };
+            let next = link(window.bytes, at, kinds);
+            found.extend(kinds.found(window.offset + at as u64, next, record, *bits));
+        });
+    }
+}
+
+fn packets(
+    space: &dyn AddressSpace,
+    window: &Window<'_>,
+    phase: Option<u64>,
+    found: &mut tcppcap::Found,
+) {
+    let body = window.body();
+    let start = window.offset + body.start as u64;
+    let phase = match phase {
+        Some(first) => start.wrapping_sub(first) % tcppcap::PAGE,
+        None => tcppcap::phase(space, start),
+    };
+    if let Some(bytes) = window.bytes.get(body) {
+        tcppcap::scan(space, start, bytes, phase, found);
+    }
 }
 
 /// The word in front of `at`; 0 where it is not there.
@@ -179,10 +232,6 @@ impl Window<'_> {
     /// The part proper; around it is what belongs to other windows.
     pub fn body(&self) -> std::ops::Range<usize> {
         self.before..self.before + self.len
-    }
-
-    fn tail(&self) -> usize {
-        self.bytes.len() - self.before - self.len
     }
 }
 
@@ -233,18 +282,18 @@ impl Windows<'_> {
     }
 }
 
-/// Splits the extents between threads and gathers what each found, in no
+/// Splits the extents between threads and gathers what each share gave, in no
 /// certain order.
-pub fn in_shares<T: Send>(
+pub fn in_shares<T: Send + Default>(
     space: &dyn AddressSpace,
     threads: usize,
     progress: &(dyn Fn(u64) -> bool + Sync),
-    look: impl Fn(&mut Windows<'_>, &mut Vec<T>) + Sync,
+    look: impl Fn(&mut Windows<'_>, &mut T) + Sync,
 ) -> Option<Vec<T>> {
     let shares = shares(space.extents());
     let next = AtomicUsize::new(0);
     let work = || {
-        let mut found = Vec::new();
+        let mut found = T::default();
         while let Some(share) = shares.get(next.fetch_add(1, Ordering::Relaxed)) {
             let mut windows = Windows {
                 space,
@@ -261,7 +310,7 @@ pub fn in_shares<T: Send>(
         Some(found)
     };
     if threads <= 1 {
-        return work();
+        return work().map(|found| vec![found]);
     }
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads.min(shares.len()).max(1))
@@ -271,7 +320,7 @@ pub fn in_shares<T: Send>(
         for worker in workers {
             // A thread that failed has found nothing.
             match (worker.join().unwrap_or(None), &mut all) {
-                (Some(found), Some(all)) => all.extend(found),
+                (Some(found), Some(all)) => all.push(found),
                 _ => all = None,
             }
         }
