@@ -6,6 +6,7 @@
 //! obey the flag.
 
 pub mod canonical;
+pub mod captured;
 pub mod endpoints;
 pub mod header;
 pub mod message;
@@ -14,6 +15,7 @@ pub mod record;
 pub mod stackinfo;
 pub mod tcp;
 
+pub use captured::Captured;
 pub use endpoints::Endpoints;
 pub use header::Header;
 pub use message::{Known, Life, Message, Origin};

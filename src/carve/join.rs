@@ -160,7 +160,7 @@ fn held(evidence: &Evidence<'_>) -> HashMap<u32, Place> {
 }
 
 /// The boot time of each boot of the clock, as messages in memory tell.
-fn boot_times(evidence: &Evidence<'_>, wanted: &Wanted) -> HashMap<Option<usize>, i64> {
+pub fn boot_times(evidence: &Evidence<'_>, wanted: &Wanted) -> HashMap<Option<usize>, i64> {
     let mut times = HashMap::new();
     for block in evidence.blocks {
         let Some(dialect) = evidence.pool.kinds.dialects.get(block.dialect) else {

@@ -49,6 +49,9 @@ pub struct Outcome<'p> {
     pub rejected: tcppcap::Rejected,
     pub doubtful_packets: u64,
     pub clock: Clock,
+    /// Boot time of the boot that most records are of, microseconds since the
+    /// Unix epoch.
+    pub boot_us: Option<i64>,
     /// Name of the known kernel whose structures fit best, and how many
     /// connections it explains.
     pub kernel: Option<(String, usize)>,
@@ -232,6 +235,10 @@ fn finish<R>(
     let (packets, rejected) = tcppcap::assemble(space, packets);
     let known = endpoints(&packets);
     let (messages, counts) = join::join(&mut evidence, &settings.wanted, &known);
+    let boot_us = join::boot_times(&evidence, &settings.wanted)
+        .get(&Some(0))
+        .copied()
+        .or(settings.wanted.boot_us);
     let before = packets.len();
     let wanted = packets.into_iter().filter(|packet| {
         packet.confidence >= settings.wanted.min_confidence
@@ -254,6 +261,7 @@ fn finish<R>(
         counts,
         rejected,
         doubtful_packets,
+        boot_us,
         clock,
         kernel,
         is_learnt,

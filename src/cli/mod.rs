@@ -1,6 +1,7 @@
 //! The command line: parses, wires the other modules together, owns no logic.
 
 mod args;
+mod carve;
 mod convert;
 mod drive;
 mod filter;
@@ -39,6 +40,7 @@ pub enum Command {
     Filter(filter::Filter),
     Show(show::Show),
     Info(info::Info),
+    Carve(carve::Carve),
     Formats(formats::Formats),
 }
 
@@ -92,6 +94,7 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
         Command::Filter(filter) => filter.run(&cli.common),
         Command::Show(show) => show.run(&cli.common),
         Command::Info(info) => info.run(&cli.common),
+        Command::Carve(carve) => carve.run(&cli.common),
         Command::Formats(formats) => formats.run(&cli.common),
     }
 }

@@ -7,6 +7,9 @@ use std::io::{ErrorKind, Seek, SeekFrom};
 /// What a device is read in, bytes: a page of memory, whole sectors of disks.
 pub(super) const PAGE: u64 = 4096;
 
+/// More bytes than any device has: what has as many, as zero(4), has no end.
+pub(super) const ENDLESS: u64 = 1 << 60;
+
 /// Fills `buffer` from `offset` on; returns how many bytes there were up to
 /// the first that cannot be read. `/dev/mem` and `/dev/kmem` answer EFAULT for
 /// a page that is not there, and less than asked when it is not the first.
@@ -61,9 +64,8 @@ fn search_end(reader: &dyn ReadAt) -> u64 {
     let mut beyond: u64 = 1;
     while reads(beyond) > 0 {
         there = beyond;
-        // 2^63 bytes, more than any device has: zero devices have no end.
-        if beyond >= 1 << 51 {
-            return beyond * PAGE;
+        if beyond * PAGE >= ENDLESS {
+            return ENDLESS;
         }
         beyond *= 2;
     }
@@ -186,7 +188,7 @@ mod tests {
         for size in [0, 1, 512, 4096, 4608, 1 << 20, (1 << 40) + 512] {
             assert_eq!(search_end(&Disk(size)), size);
         }
-        assert_eq!(search_end(&Disk(u64::MAX)), 1 << 63);
+        assert_eq!(search_end(&Disk(u64::MAX)), ENDLESS);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use object::{Endianness, ReadRef};
 
 pub(super) const MAGIC: &[u8] = b"\x7fELF";
 
-/// Bytes of notes that are looked at: only owners are wanted.
+/// Bytes of notes that are looked at, in all: only owners are wanted.
 const MAX_NOTES: u64 = 1 << 20;
 
 /// Segments that are read, far more than a process can have mappings.
@@ -83,8 +83,13 @@ where
         segments: Vec::new(),
         owners: Vec::new(),
     };
-    let segments = header.program_headers(endian, data).unwrap_or(&[]);
-    for segment in segments.iter().take(MAX_SEGMENTS) {
+    let count = header.phnum(endian, data).unwrap_or(0);
+    let segments = match count {
+        0..=MAX_SEGMENTS => header.program_headers(endian, data).unwrap_or(&[]),
+        _ => &[],
+    };
+    let mut budget = MAX_NOTES;
+    for segment in segments {
         let offset = segment.p_offset(endian).into();
         let len = segment.p_filesz(endian).into();
         match segment.p_type(endian) {
@@ -97,8 +102,9 @@ where
             elf::PT_NOTE => {
                 let there = data.len().unwrap_or(0).saturating_sub(offset);
                 let notes = data
-                    .read_bytes_at(offset, len.min(there).min(MAX_NOTES))
+                    .read_bytes_at(offset, len.min(there).min(budget))
                     .unwrap_or(&[]);
+                budget -= notes.len() as u64;
                 owners::<Elf>(notes, endian, segment, &mut headers.owners);
             }
             _ => {}
@@ -128,7 +134,7 @@ fn contents(headers: Headers, start: u64, name: &str) -> Contents {
     let has = |owner: &str| headers.owners.iter().any(|name| name == owner.as_bytes());
     let container = if headers.full_dump {
         Container::FullDump
-    } else if has("QEMU") {
+    } else if has("QEMU") || has("VMCOREINFO") {
         Container::GuestCore
     } else {
         Container::ProcessCore
@@ -140,39 +146,44 @@ fn contents(headers: Headers, start: u64, name: &str) -> Contents {
         Container::ProcessCore => Owner::Process,
         _ => Owner::Unknown,
     };
-    // Linux's /proc/vmcore gives both addresses, and so may QEMU.
-    let both = container != Container::FullDump && has("VMCOREINFO");
-    if both {
-        contents.owner = Owner::Unknown;
-    }
+    let mut beyond = 0;
     for segment in headers.segments {
         let Some(offset) = segment.offset.checked_add(start) else {
-            contents.notes.push(format!(
-                "{name}: at byte {start}: a segment of the ELF core is said to begin at {}",
-                segment.offset
-            ));
+            beyond += 1;
             continue;
         };
-        let physical = container != Container::ProcessCore || both;
-        let virtual_ = match container {
-            Container::ProcessCore => true,
-            // Without `paging` QEMU writes no virtual addresses.
-            Container::GuestCore => segment.virtual_ != 0 && segment.virtual_ != segment.physical,
-            _ => false,
-        };
+        let (physical, virtual_) = addresses(container, &segment);
         contents.extents.push(Extent {
             offset,
             len: segment.len,
-            physical: physical.then_some(segment.physical),
-            virtual_: virtual_.then_some(segment.virtual_),
+            physical,
+            virtual_,
         });
     }
-    if physical_only(container) {
+    if beyond > 0 {
+        contents.notes.push(format!(
+            "{name}: at byte {start}: {beyond} segments of the ELF core are said to begin where no \
+             file has bytes"
+        ));
+    }
+    if container != Container::ProcessCore {
         contents.kernel_places(contents.machine);
     }
     contents
 }
 
-fn physical_only(container: Container) -> bool {
-    matches!(container, Container::FullDump | Container::GuestCore)
+/// Which of a segment's addresses mean something: physical and virtual.
+fn addresses(container: Container, segment: &Segment) -> (Option<u64>, Option<u64>) {
+    let virtual_ = Some(segment.virtual_);
+    match container {
+        Container::ProcessCore => (None, virtual_),
+        // powerpc knows only the virtual one.
+        Container::FullDump if segment.physical == u64::MAX => (None, virtual_),
+        // Without `paging` QEMU writes no virtual addresses.
+        Container::GuestCore => (
+            Some(segment.physical),
+            virtual_.filter(|address| *address != 0 && *address != segment.physical),
+        ),
+        _ => (Some(segment.physical), None),
+    }
 }

@@ -21,7 +21,7 @@ pub enum Container {
     FullDump,
     /// An ELF core of a process.
     ProcessCore,
-    /// Memory of a virtual machine, as an ELF core by QEMU or libvirt.
+    /// Memory of a whole machine, as an ELF core by QEMU, libvirt or Linux.
     GuestCore,
     Lime,
     /// Memory without any header.
@@ -39,7 +39,7 @@ impl Container {
             Container::Minidump { version } => format!("FreeBSD minidump version {version}"),
             Container::FullDump => "FreeBSD full dump".to_owned(),
             Container::ProcessCore => "ELF core of a process".to_owned(),
-            Container::GuestCore => "ELF core of a virtual machine".to_owned(),
+            Container::GuestCore => "ELF core of a machine".to_owned(),
             Container::Lime => "LiME image".to_owned(),
             Container::Raw => "raw memory".to_owned(),
             Container::PhysicalDevice => "live physical memory".to_owned(),
@@ -89,6 +89,7 @@ impl Contents {
                 self.search_root = true;
             }
             (Some(Machine::Arm64), Some(lowest)) => self.direct = Some(DirectMap::arm64(lowest)),
+            (Some(Machine::Riscv64), Some(lowest)) => self.direct = Some(DirectMap::riscv(lowest)),
             _ => {}
         }
     }

@@ -5,19 +5,28 @@
 //! device, LiME, compressed or not, or the live memory of this machine. All of
 //! them are an [`AddressSpace`]: stretches of bytes that lie at offsets of the
 //! (decompressed) image and may have a physical or a virtual address.
+//!
+//! From the outside in: `files` turns paths into a `source` of bytes, `open`
+//! takes off compression (`unpack`) and dump headers (`dump_device`) until one
+//! of `minidump`, `elf`, `lime` and `raw` says where memory lies in it, and
+//! `image` answers by `settle`d extents and a `translate` of addresses.
 
 mod address_map;
 mod bits;
 mod device;
 mod dump_device;
 mod elf;
+mod files;
 mod image;
 mod lime;
 mod minidump;
 mod open;
+mod raw;
 mod settle;
 mod source;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod translate;
 mod unpack;
 

@@ -1,17 +1,15 @@
 //! Opening: what the bytes are, layer by layer, told by their content.
 
 use super::dump_device::{self, Found};
+use super::files::{self, Kind};
 use super::image::{Container, Contents, DumpFacts, Image};
 #[cfg(test)]
 use super::source::ReadAt;
 use super::source::Source;
-use super::unpack::{self, Unpacked};
-use super::{Extent, Machine, MemoryError, device, elf, lime, minidump};
+use super::unpack;
+use super::{Machine, MemoryError, elf, lime, minidump, raw};
 use crate::input::detect;
-use std::fs::File;
-use std::io::{self, Cursor, Read};
 use std::ops::Range;
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 /// Layers of compression and dump headers around a container, at most.
@@ -69,10 +67,10 @@ pub fn open_parts(paths: &[PathBuf], options: &OpenOptions) -> Result<Image, Mem
             true => "standard input".to_owned(),
             false => path.display().to_string(),
         };
-        if is_encrypted_name(path) {
-            return Err(refused(&name, ENCRYPTED));
+        if files::is_encrypted_name(path) {
+            return Err(refused(&name, files::ENCRYPTED));
         }
-        let (source, this) = source(path, &name, options, &mut notes)?;
+        let (source, this) = files::source(path, &name, options, &mut notes)?;
         sources.push(source);
         names.push(name);
         kind = this;
@@ -95,124 +93,11 @@ pub(super) fn open_reader(
     open_source(name.to_owned(), source, kind, Vec::new(), options)
 }
 
-/// What is opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Anything that begins at zero and ends.
-    File,
-    /// Offsets are physical addresses.
-    Physical,
-    /// Offsets are virtual addresses of the kernel.
-    Virtual,
-}
-
-const ENCRYPTED: &str = "an encrypted kernel dump; decrypt it with decryptcore(8), which needs the \
-                         private key and the file key.N beside the dump, and open the result";
-
-/// savecore's name for what it cannot read: nothing inside tells it.
-fn is_encrypted_name(path: &Path) -> bool {
-    path.file_name()
-        .is_some_and(|name| name.to_string_lossy().starts_with("vmcore_encrypted."))
-}
-
 fn refused(name: &str, why: &str) -> MemoryError {
     MemoryError::Refused {
         name: name.to_owned(),
         why: why.to_owned(),
     }
-}
-
-/// One file or device.
-fn source(
-    path: &Path,
-    name: &str,
-    options: &OpenOptions,
-    notes: &mut Vec<String>,
-) -> Result<(Source, Kind), MemoryError> {
-    let wrap = |cause| MemoryError::Open {
-        name: name.to_owned(),
-        cause,
-    };
-    if path.as_os_str() == "-" {
-        return Ok((spool(io::stdin().lock(), name, options, notes)?, Kind::File));
-    }
-    let mut file = File::open(path).map_err(wrap)?;
-    let meta = file.metadata().map_err(wrap)?;
-    let kind = meta.file_type();
-    if kind.is_dir() {
-        return Err(wrap(io::ErrorKind::IsADirectory.into()));
-    }
-    if kind.is_char_device() {
-        let (kind, size) = match path.file_name().and_then(|name| name.to_str()) {
-            Some("kmem") => (Kind::Virtual, u64::MAX),
-            Some("mem") => (Kind::Physical, u64::MAX),
-            _ if path.starts_with("/dev/vmm") => (Kind::Physical, device::size_of(&mut file)),
-            _ => (Kind::File, device::size_of(&mut file)),
-        };
-        return Ok((Source::reader(name, Box::new(file), size, true), kind));
-    }
-    if kind.is_fifo() || kind.is_socket() {
-        return Ok((spool(file, name, options, notes)?, Kind::File));
-    }
-    let size = match kind.is_block_device() {
-        true => device::size_of(&mut file),
-        false => meta.len(),
-    };
-    Ok((Source::file(name, file, size), Kind::File))
-}
-
-/// Reads what has no offsets into a file, unpacked at once where it is packed.
-fn spool(
-    mut reader: impl Read,
-    name: &str,
-    options: &OpenOptions,
-    notes: &mut Vec<String>,
-) -> Result<Source, MemoryError> {
-    let mut head = Vec::new();
-    let read = reader.by_ref().take(6).read_to_end(&mut head);
-    read.map_err(|cause| MemoryError::Open {
-        name: name.to_owned(),
-        cause,
-    })?;
-    let compression = detect::compression(&head);
-    let reader = Cursor::new(head).chain(reader);
-    let limit = options.max_unpacked.unwrap_or(u64::MAX);
-    let unpacked = match compression {
-        Some(compression) => unpack::unpack(reader, compression, limit),
-        None => unpack::spool(reader, limit),
-    };
-    into_source(unpacked, name, notes)
-}
-
-fn into_source(
-    unpacked: io::Result<Unpacked>,
-    name: &str,
-    notes: &mut Vec<String>,
-) -> Result<Source, MemoryError> {
-    let unpacked = unpacked.map_err(|cause| MemoryError::Open {
-        name: format!("{name}: temporary file for what it unpacks to"),
-        cause,
-    })?;
-    if let Some(cause) = unpacked.damage {
-        if unpacked.len == 0 {
-            return Err(MemoryError::Read {
-                name: name.to_owned(),
-                offset: 0,
-                cause,
-            });
-        }
-        notes.push(format!(
-            "{name}: damaged or cut short: {cause}; {} unpacked bytes are read",
-            unpacked.len
-        ));
-    }
-    if unpacked.is_limited {
-        notes.push(format!(
-            "{name}: unpacks to more than {} bytes, which is the limit; the rest is not read",
-            unpacked.len
-        ));
-    }
-    Ok(Source::file(name, unpacked.file, unpacked.len))
 }
 
 fn open_source(
@@ -226,14 +111,14 @@ fn open_source(
     let mut packed = 0;
     let mut facts = DumpFacts::default();
     let mut range = 0..source.size();
-    let contents = loop {
+    let mut contents = loop {
         if kind != Kind::File {
-            break live(kind, options);
+            break raw::live(kind, options);
         }
         if layers.len() > MAX_LAYERS || packed > MAX_PACKED {
             return Err(refused(
                 &name,
-                "too many layers of compression within each other",
+                "too many layers of compression or dump headers within each other",
             ));
         }
         let mut scratch = Vec::new();
@@ -245,7 +130,7 @@ fn open_source(
             let limit = options.max_unpacked.unwrap_or(u64::MAX);
             let reader = source.cursor(range.start, range.end);
             let unpacked = unpack::unpack(reader, compression, limit);
-            source = into_source(unpacked, &name, &mut notes)?;
+            source = files::into_source(unpacked, &name, &mut notes)?;
             range = 0..source.size();
             continue;
         }
@@ -272,23 +157,41 @@ fn open_source(
             }
             Some(Err(why)) => {
                 notes.push(format!("{name}: {why}; read as raw memory"));
-                break raw(&range, options);
+                break raw::raw(&range, options);
             }
-            None => break raw(&range, options),
+            None => {
+                if head.starts_with(elf::MAGIC) {
+                    notes.push(format!(
+                        "{name}: at byte {}: ELF, but no core that can be read; read as raw memory",
+                        range.start
+                    ));
+                }
+                break raw::raw(&range, options);
+            }
         }
     };
-    let mut contents = contents;
-    if contents.machine.is_none() {
-        contents.machine = options.machine.or(facts.machine);
-    }
     if range.is_empty() && kind == Kind::File {
         notes.push(format!("{name}: there are no bytes in it"));
     }
-    let physical = contents
-        .extents
-        .iter()
-        .any(|extent| extent.physical.is_some());
-    if physical && contents.machine.is_none() {
+    let machine = options.machine.or(facts.machine);
+    place(&mut contents, machine, source.is_live(), &name, &mut notes);
+    Ok(Image::assemble(
+        name, source, layers, facts, notes, contents,
+    ))
+}
+
+/// Gives an image that tells no machine the one that is known or likely, and
+/// with it the direct map.
+fn place(
+    contents: &mut Contents,
+    machine: Option<Machine>,
+    is_live: bool,
+    name: &str,
+    notes: &mut Vec<String>,
+) {
+    contents.machine = contents.machine.or(machine);
+    let mut extents = contents.extents.iter();
+    if contents.machine.is_none() && extents.any(|extent| extent.physical.is_some()) {
         notes.push(format!(
             "{name}: nothing tells the machine; its direct map is taken for that of amd64"
         ));
@@ -299,10 +202,9 @@ fn open_source(
         Container::Raw | Container::Lime | Container::PhysicalDevice
     ) {
         contents.kernel_places(contents.machine);
+        // All memory of a running machine would be read for it.
+        contents.search_root &= !is_live;
     }
-    Ok(Image::assemble(
-        name, source, layers, facts, notes, contents,
-    ))
 }
 
 const DUMP_DEVICE: &str = "dump device";
@@ -375,89 +277,4 @@ fn facts_of(found: &Found, name: &str, notes: &mut Vec<String>) -> Result<DumpFa
     }
     notes.extend(found.notes.iter().map(|note| format!("{name}: {note}")));
     Ok(header.facts.clone())
-}
-
-/// Memory without a header, with the addresses that the user gives.
-fn raw(range: &Range<u64>, options: &OpenOptions) -> Contents {
-    let mut contents = Contents::new(Container::Raw);
-    contents.extents = mapped(options);
-    let known: Vec<Range<u64>> = {
-        let mut known: Vec<_> = contents
-            .extents
-            .iter()
-            .map(|extent| extent.offset..extent.offset.saturating_add(extent.len))
-            .collect();
-        known.sort_by_key(|range| range.start);
-        known
-    };
-    // What the map leaves out has no address.
-    let mut at = range.start;
-    for piece in known.iter().chain([&(range.end..range.end)]) {
-        if piece.start > at {
-            contents.extents.push(Extent {
-                offset: at,
-                len: piece.start.min(range.end).saturating_sub(at),
-                physical: None,
-                virtual_: None,
-            });
-        }
-        at = at.max(piece.end);
-    }
-    contents
-}
-
-fn mapped(options: &OpenOptions) -> Vec<Extent> {
-    let extents = options.physical_map.iter().map(|range| Extent {
-        offset: range.offset,
-        len: range.len,
-        physical: Some(range.physical),
-        virtual_: None,
-    });
-    extents.collect()
-}
-
-/// Memory of this machine, or of one of its guests.
-fn live(kind: Kind, options: &OpenOptions) -> Contents {
-    let mut contents = Contents::new(match kind {
-        Kind::Virtual => Container::VirtualDevice,
-        _ => Container::PhysicalDevice,
-    });
-    contents.machine = options.machine.or(match std::env::consts::ARCH {
-        "x86_64" => Some(Machine::Amd64),
-        "aarch64" => Some(Machine::Arm64),
-        "riscv64" => Some(Machine::Riscv64),
-        "x86" => Some(Machine::I386),
-        _ => None,
-    });
-    contents.owner = super::Owner::Kernel;
-    contents.extents = mapped(options);
-    if contents.extents.is_empty() {
-        let installed = device::installed_memory();
-        contents.extents = installed
-            .into_iter()
-            .map(|(physical, len)| Extent {
-                offset: physical,
-                len,
-                physical: Some(physical),
-                virtual_: None,
-            })
-            .collect();
-    }
-    if kind == Kind::Virtual {
-        // The same pages, at their places in the direct map.
-        contents.kernel_places(contents.machine);
-        contents.search_root = false;
-        let direct = contents.direct;
-        for extent in &mut contents.extents {
-            let Some(address) = extent.physical.and_then(|physical| {
-                direct.and_then(|direct| direct.virtual_of(physical, extent.len))
-            }) else {
-                extent.len = 0;
-                continue;
-            };
-            extent.offset = address;
-            extent.virtual_ = Some(address);
-        }
-    }
-    contents
 }

@@ -30,9 +30,10 @@ pub(super) fn settle(
             }
         }
         extent.len = there;
-        for address in [extent.physical, extent.virtual_].into_iter().flatten() {
-            extent.len = extent.len.min(u64::MAX - address);
-        }
+        // Addresses that would go round are none.
+        let whole = |address: &u64| address.checked_add(there).is_some();
+        extent.physical = extent.physical.filter(whole);
+        extent.virtual_ = extent.virtual_.filter(whole);
     }
     if cut > TOLD {
         notes.push(format!(

@@ -20,8 +20,8 @@ impl ReadAt for File {
 }
 
 /// The most that is copied at once, bytes: a caller's length may come from a
-/// header.
-const MAX_COPY: usize = 64 << 20;
+/// header. Longer reads of what is not mapped are shorter.
+const MAX_COPY: usize = 16 << 20;
 
 enum Body {
     Map(Mmap),
@@ -154,19 +154,13 @@ impl Source {
         scratch: &'a mut Vec<u8>,
     ) -> &'a [u8] {
         // Devices are read in whole pages: disks know only sectors.
-        let lead = match self.live {
-            true => (offset % device::PAGE) as usize,
-            false => 0,
-        };
-        let tail = match self.live {
-            true => device::PAGE as usize,
-            false => 0,
+        let start = self.parts.get(first).map_or(0, |part| part.start);
+        let (lead, unit) = match self.live {
+            true => (((offset - start) % device::PAGE) as usize, device::PAGE),
+            false => (0, 1),
         };
         let want = lead + len;
-        let whole = match self.live {
-            true => want.div_ceil(tail.max(1)) * tail,
-            false => want,
-        };
+        let whole = want.next_multiple_of(unit as usize);
         if scratch.len() < whole {
             scratch.resize(whole, 0);
         }

@@ -34,6 +34,15 @@ impl DirectMap {
         }
     }
 
+    /// riscv with three levels of page tables, which begins in the same way.
+    pub(super) fn riscv(lowest: u64) -> DirectMap {
+        DirectMap {
+            base: 0xffff_ffd0_0000_0000,
+            end: 0xffff_fff0_0000_0000,
+            physical: lowest & !((1 << 30) - 1),
+        }
+    }
+
     /// The physical address, and how much of the map follows.
     fn find(&self, address: u64) -> Option<(u64, u64)> {
         let rest = self.end.checked_sub(address).filter(|rest| *rest > 0)?;
@@ -68,8 +77,10 @@ pub(super) struct Translation {
 impl Translation {
     pub(super) fn find_virtual(&self, address: u64, source: &Source) -> Option<(u64, u64)> {
         if self.identity {
-            // The upper half only: with five levels it begins here.
-            return (address >= 0xff00_0000_0000_0000).then_some((address, 4096 - address % 4096));
+            // The upper half only: with five levels it begins here. The very
+            // last byte has none behind it to count.
+            let rest = (4096 - address % 4096).min(u64::MAX - address);
+            return (address >= 0xff00_0000_0000_0000 && rest > 0).then_some((address, rest));
         }
         if let Some(found) = self.virtual_.find(address) {
             return Some(found);
@@ -103,7 +114,10 @@ impl Translation {
     fn search(&self, source: &Source) -> Tables {
         let mut scratch = Vec::new();
         for run in self.physical.runs() {
-            let mut at = run.address.next_multiple_of(4096) - run.address;
+            let Some(first) = run.address.checked_next_multiple_of(4096) else {
+                continue;
+            };
+            let mut at = first - run.address;
             while let Some(rest) = run.len.checked_sub(at).filter(|rest| *rest >= 4096) {
                 let physical = run.address + at;
                 let offset = run.offset + at;

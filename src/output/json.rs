@@ -6,7 +6,7 @@ use super::fields::{Cell, Value};
 use super::json_text::{hex, named_bytes, signed, string, unsigned};
 use super::rows::{Row, RowSink, Rows};
 use super::words::{self, number};
-use crate::bblog::{Message, Record, SockBuf};
+use crate::bblog::{Captured, Message, Origin, Record, SockBuf};
 use crate::format::Order;
 use crate::meaning::{self, Explained, Meanings, Number, SequenceBase, units};
 use crate::select::{Picked, Picker};
@@ -43,6 +43,19 @@ pub struct JsonRows {
 }
 
 impl JsonRows {
+    fn time(&mut self, out: &mut Vec<u8>, wall_us: Option<i64>) {
+        out.extend_from_slice(b",\"time\":");
+        let start = out.len();
+        out.push(b'"');
+        match wall_us {
+            Some(us) if self.clock.write(out, us) => out.push(b'"'),
+            _ => {
+                out.truncate(start);
+                out.extend_from_slice(b"null");
+            }
+        }
+    }
+
     /// Everything from `source` to `foreign_port`.
     fn share(&mut self, message: &Message<'_>) {
         let out = &mut self.shared;
@@ -114,16 +127,7 @@ impl Rows for JsonRows {
         let slots = &dialect.record_slots;
         out.extend_from_slice(br#"{"schema":1,"kind":"bblog""#);
         out.extend_from_slice(&self.shared);
-        out.extend_from_slice(b",\"time\":");
-        let start = out.len();
-        out.push(b'"');
-        match wall_clock(message, record) {
-            Some(us) if self.clock.write(out, us) => out.push(b'"'),
-            _ => {
-                out.truncate(start);
-                out.extend_from_slice(b"null");
-            }
-        }
+        self.time(out, wall_clock(message, record));
         out.extend_from_slice(b",\"uptime_us\":");
         signed(out, record.uptime_us());
         if slots.ticks.exists() {
@@ -188,7 +192,68 @@ impl Rows for JsonRows {
         out.extend_from_slice(b",\"meaning\":");
         // Sentences are ours, so UTF-8; a directory's may need escapes.
         string(out, std::str::from_utf8(&self.sentence).unwrap_or_default());
+        if let Some(origin) = message.origin(record) {
+            self::origin(out, origin);
+        }
         out.extend_from_slice(b"}\n");
+    }
+
+    fn packet(&mut self, out: &mut Vec<u8>, message: &Message<'_>, packet: &Captured<'_>) {
+        self.share(message);
+        out.extend_from_slice(br#"{"schema":1,"kind":"tcppcap""#);
+        out.extend_from_slice(&self.shared);
+        let boot_us = message.known.clock.then(|| message.header.boot_us());
+        let wall = boot_us.and_then(|boot| boot.checked_add(packet.uptime_us?));
+        self.time(out, wall);
+        if let Some(uptime) = packet.uptime_us {
+            out.extend_from_slice(b",\"uptime_us\":");
+            signed(out, uptime);
+        }
+        out.extend_from_slice(b",\"time_from\":");
+        string(out, packet.time_from);
+        let direction = match packet.inbound {
+            Some(true) => "\"in\"",
+            Some(false) => "\"out\"",
+            None => "null",
+        };
+        out.extend_from_slice(b",\"direction\":");
+        out.extend_from_slice(direction.as_bytes());
+        key(out, ",\"captured\":", packet.bytes.len());
+        key(out, ",\"length\":", packet.length);
+        out.extend_from_slice(b",\"repaired\":[");
+        for (at, what) in packet.repaired.iter().chain(&packet.cut).enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            string(out, what);
+        }
+        out.push(b']');
+        out.extend_from_slice(b",\"hex\":");
+        hex(out, packet.bytes);
+        origin(out, &packet.origin);
+        out.extend_from_slice(b"}\n");
+    }
+}
+
+/// Appends where a carved finding was.
+fn origin(out: &mut Vec<u8>, origin: &Origin) {
+    out.extend_from_slice(b",\"image_offset\":");
+    unsigned(out, origin.image_offset);
+    for (label, address) in [
+        (",\"virtual_address\":\"", origin.virtual_address),
+        (",\"physical_address\":\"", origin.physical_address),
+    ] {
+        if let Some(address) = address {
+            out.extend_from_slice(label.as_bytes());
+            units::hex(out, address);
+            out.push(b'"');
+        }
+    }
+    out.extend_from_slice(b",\"life\":");
+    string(out, origin.life.name());
+    key(out, ",\"confidence\":", origin.confidence);
+    if origin.copies > 0 {
+        key(out, ",\"copies\":", origin.copies);
     }
 }
 

@@ -3,6 +3,7 @@
 //! A sink takes pieces of messages with what is wanted of them, in input
 //! order, and writes its form. Adding a form adds one file here.
 
+pub mod carved;
 pub mod clock;
 pub mod connections;
 pub mod context;
@@ -24,7 +25,7 @@ pub mod stream;
 pub mod summary;
 pub mod words;
 
-use crate::bblog::Message;
+use crate::bblog::{Captured, Message};
 use crate::input::Batch;
 use crate::select::Picked;
 use std::io;
@@ -43,6 +44,12 @@ pub trait Sink {
 
     /// One piece, of which `picked` is wanted.
     fn piece(&mut self, message: &Message<'_>, picked: &Picked) -> io::Result<()>;
+
+    /// A packet of the connection of `message`, in the order of its records.
+    /// Forms that only know records leave it out.
+    fn packet(&mut self, _message: &Message<'_>, _packet: &Captured<'_>) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Everything taken so far is to be readable by others now.
     fn flush(&mut self) -> io::Result<()>;

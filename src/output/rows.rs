@@ -7,7 +7,7 @@ use super::Sink;
 use super::context::Context;
 use super::fields::{FieldSets, Fields};
 use super::steps::{Step, Steps};
-use crate::bblog::{Message, Record};
+use crate::bblog::{Captured, Message, Record};
 use crate::meaning::{Evidence, Explained, Meanings, StackOf};
 use crate::select::Picked;
 use std::io::{self, Write};
@@ -56,6 +56,9 @@ pub trait Rows {
     fn missing(&mut self, out: &mut Vec<u8>, first: u32, count: u32);
 
     fn record(&mut self, out: &mut Vec<u8>, row: &Row<'_>);
+
+    /// A packet without a record.
+    fn packet(&mut self, _out: &mut Vec<u8>, _message: &Message<'_>, _packet: &Captured<'_>) {}
 }
 
 /// Writes rows.
@@ -138,6 +141,14 @@ impl<R: Rows, W: Write> Sink for RowSink<R, W> {
             }
         }
         self.meanings.end(message);
+        Ok(())
+    }
+
+    fn packet(&mut self, message: &Message<'_>, packet: &Captured<'_>) -> io::Result<()> {
+        self.rows.packet(&mut self.buffer, message, packet);
+        if self.buffer.len() >= CHUNK {
+            self.write_out()?;
+        }
         Ok(())
     }
 

@@ -121,6 +121,13 @@ impl Picker {
         }
     }
 
+    /// Whether packets of a message's connection are wanted, which have no
+    /// record that could be asked.
+    pub fn wants_packets(&self, message: &Message<'_>) -> bool {
+        let connection = Picker::connection(message);
+        self.everything || !self.select.needs_records() && self.wants(message, &connection)
+    }
+
     /// Decides on one piece; `picked` is overwritten.
     pub fn pick(&mut self, message: &Message<'_>, picked: &mut Picked) {
         picked.spans.clear();

@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 pub mod library;
+pub mod memory;
 pub mod stream;
 pub mod wireshark;
 

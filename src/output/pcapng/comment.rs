@@ -1,6 +1,6 @@
 //! What the comment of each block says.
 
-use crate::bblog::{Message, Record};
+use crate::bblog::{Captured, Life, Message, Origin, Record};
 use crate::format::{EventId, Formats};
 use crate::meaning::{Explained, SequenceBase, StackOf, Sureness};
 use crate::output::words;
@@ -94,6 +94,9 @@ pub fn record(
             words::untrusted(out, verbose.caller);
         }
     }
+    if let Some(origin) = message.origin(record) {
+        self::origin(out, origin);
+    }
     if name_connection {
         out.extend_from_slice(b"; ");
         words::endpoints(out, message);
@@ -102,6 +105,38 @@ pub fn record(
             words::quoted(out, id);
         }
     }
+}
+
+/// Where a carved finding was.
+fn origin(out: &mut Vec<u8>, origin: &Origin) {
+    let _ = write!(out, "; carved at image offset {:#x}", origin.image_offset);
+    if let Some(address) = origin.physical_address {
+        let _ = write!(out, ", physical {address:#x}");
+    }
+    if let Some(address) = origin.virtual_address {
+        let _ = write!(out, ", virtual {address:#x}");
+    }
+    out.extend_from_slice(match origin.life {
+        Life::Live => b", live".as_slice(),
+        Life::Dead => b", freed",
+        Life::Unknown => b", live or freed",
+    });
+    let _ = write!(out, ", confidence {}", origin.confidence);
+}
+
+/// A packet without a record.
+pub fn captured(out: &mut Vec<u8>, packet: &Captured<'_>) {
+    out.extend_from_slice(b"TCPPCAP packet");
+    for (at, what) in packet.repaired.iter().enumerate() {
+        let before: &[u8] = if at == 0 { b", reconstructed: " } else { b", " };
+        out.extend_from_slice(before);
+        out.extend_from_slice(what.as_bytes());
+    }
+    if let Some(cut) = packet.cut {
+        let _ = write!(out, "; {cut}");
+    }
+    let _ = write!(out, "; time: {}", packet.time_from);
+    origin(out, &packet.origin);
 }
 
 /// Missing serial numbers.

@@ -12,8 +12,9 @@ use super::block::{self, COMPAT_SNAPLEN, EVENT, LINKTYPE_NULL, SNAPLEN};
 use super::comment;
 use super::packet::Synthesis;
 use crate::bblog::canonical::{Converter, HEADER_LEN, INFO_LEN};
+use crate::bblog::endpoints::{AF_INET, AF_INET6};
 use crate::bblog::private::{self, Extra, Mark, PEN};
-use crate::bblog::{Endpoints, Known, Message, Record, TcpHeader};
+use crate::bblog::{Captured, Endpoints, Known, Message, Record, TcpHeader};
 use crate::format::{Abi, Dialect, EventId, Formats, Order, Release};
 use crate::meaning::{Evidence, Meanings, Plan, StackNames};
 use crate::output::words;
@@ -42,6 +43,9 @@ const EVENT_START: [u8; 8] = {
         pen[0], pen[1], pen[2], pen[3], kind[0], kind[1], kind[2], kind[3],
     ]
 };
+
+/// Snap length of sections with whole packets: Wireshark's own limit.
+const MAX_PACKET: u32 = 262_144;
 
 /// What sections say wrote them.
 const APPLICATION: &str = concat!("tcplog ", env!("CARGO_PKG_VERSION"));
@@ -252,7 +256,13 @@ impl Encoder {
         };
         let name = name.unwrap_or("unknown").as_bytes().to_vec();
         self.section_header(&header, id, &name, Some(mark), out);
-        self.interface_start();
+        // Of carved messages there may be whole packets.
+        let is_carved = !message.origins.is_empty() || message.records.is_empty();
+        self.interface_start_of(if is_carved {
+            MAX_PACKET
+        } else {
+            self.snaplen()
+        });
         block::end_options(&mut self.body);
         block::put(out, block::INTERFACE, &self.body);
     }
@@ -293,15 +303,22 @@ impl Encoder {
         block::put(out, block::SECTION_HEADER, body);
     }
 
-    pub(super) fn interface_start(&mut self) {
-        self.body.clear();
-        self.body.extend_from_slice(&LINKTYPE_NULL.to_le_bytes());
-        self.body.extend_from_slice(&[0; 2]);
-        let snaplen = if self.options.compat {
+    fn snaplen(&self) -> u32 {
+        if self.options.compat {
             COMPAT_SNAPLEN
         } else {
             SNAPLEN
-        };
+        }
+    }
+
+    pub(super) fn interface_start(&mut self) {
+        self.interface_start_of(self.snaplen());
+    }
+
+    fn interface_start_of(&mut self, snaplen: u32) {
+        self.body.clear();
+        self.body.extend_from_slice(&LINKTYPE_NULL.to_le_bytes());
+        self.body.extend_from_slice(&[0; 2]);
         self.body.extend_from_slice(&snaplen.to_le_bytes());
     }
 
@@ -361,6 +378,41 @@ impl Encoder {
             block::CUSTOM
         };
         block::put(out, kind, &self.body);
+    }
+
+    /// Appends the block of a packet that has no record, in the section of its
+    /// connection.
+    pub fn captured(&mut self, message: &Message<'_>, packet: &Captured<'_>, out: &mut Vec<u8>) {
+        let family = match packet.bytes.first() {
+            Some(first) if first >> 4 == 6 => AF_INET6,
+            _ => AF_INET,
+        };
+        let boot_us = message.header.boot_us();
+        let time = boot_us.saturating_add(packet.uptime_us.unwrap_or(0)).max(0) as u64;
+        let captured = packet.bytes.len() as u32 + 4;
+        self.body.clear();
+        for word in [
+            0,
+            (time >> 32) as u32,
+            time as u32,
+            captured,
+            packet.length.saturating_add(4).max(captured),
+            family.into(),
+        ] {
+            self.body.extend_from_slice(&word.to_le_bytes());
+        }
+        self.body.extend_from_slice(packet.bytes);
+        self.body.resize(self.body.len().next_multiple_of(4), 0);
+        if self.options.comments {
+            self.comment.clear();
+            comment::captured(&mut self.comment, packet);
+            private::put_standard(&mut self.body, block::OPT_COMMENT, &self.comment);
+        }
+        if let Some(inbound) = packet.inbound {
+            self.body.extend_from_slice(&block::direction(inbound));
+        }
+        block::end_options(&mut self.body);
+        block::put(out, block::ENHANCED_PACKET, &self.body);
     }
 
     /// Appends the body of a record's block to `self.body`; true: a packet.

@@ -1,7 +1,7 @@
 //! Sinks for pcapng: one file, or one file per group.
 
 use super::encode::{Encoder, Options};
-use crate::bblog::Message;
+use crate::bblog::{Captured, Message};
 use crate::format::Formats;
 use crate::meaning::Evidence;
 use crate::output::Sink;
@@ -48,6 +48,14 @@ impl<W: Write> Sink for PcapngSink<W> {
 
     fn piece(&mut self, message: &Message<'_>, picked: &Picked) -> io::Result<()> {
         self.encoder.piece(message, picked, &mut self.buffer);
+        if self.buffer.len() >= CHUNK {
+            self.write_out()?;
+        }
+        Ok(())
+    }
+
+    fn packet(&mut self, message: &Message<'_>, packet: &Captured<'_>) -> io::Result<()> {
+        self.encoder.captured(message, packet, &mut self.buffer);
         if self.buffer.len() >= CHUNK {
             self.write_out()?;
         }
@@ -125,6 +133,20 @@ impl SplitSink {
             });
         }
         group.index
+    }
+
+    /// Writes what a group gathered, if that is much, and what all did.
+    fn spill(&mut self, index: usize) -> io::Result<()> {
+        let group = self.groups.get(index);
+        if group.is_some_and(|group| group.buffer.len() >= CHUNK) {
+            self.write_group(index)?;
+        }
+        if self.gathered >= MAX_GATHERED {
+            for index in 0..self.groups.len() {
+                self.write_group(index)?;
+            }
+        }
+        Ok(())
     }
 
     fn write_group(&mut self, index: usize) -> io::Result<()> {
@@ -218,17 +240,20 @@ impl Sink for SplitSink {
         };
         let before = group.buffer.len();
         self.encoder.piece(message, picked, &mut group.buffer);
-        let after = group.buffer.len();
-        self.gathered += after - before;
-        if after >= CHUNK {
-            self.write_group(index)?;
+        self.gathered += group.buffer.len() - before;
+        self.spill(index)
+    }
+
+    fn packet(&mut self, message: &Message<'_>, packet: &Captured<'_>) -> io::Result<()> {
+        let Some(index) = self.current else {
+            return Ok(());
+        };
+        if let Some(group) = self.groups.get_mut(index) {
+            let before = group.buffer.len();
+            self.encoder.captured(message, packet, &mut group.buffer);
+            self.gathered += group.buffer.len() - before;
         }
-        if self.gathered >= MAX_GATHERED {
-            for index in 0..self.groups.len() {
-                self.write_group(index)?;
-            }
-        }
-        Ok(())
+        self.spill(index)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -1,0 +1,413 @@
+//! `tcplog carve`: records and packets out of memory images.
+
+use super::Status;
+use super::args::{self, Common, Meaning, Selection};
+use super::progress::Progress;
+use super::say::say;
+use crate::carve::join::{TWO_SIGNS, Wanted};
+use crate::carve::run::{self, Outcome, Settings, Step};
+use crate::format::Formats;
+use crate::memory::{self, Container, Image, Machine, MemoryError, OpenOptions, PhysicalRange};
+use crate::output::Sink;
+use crate::output::carved::{self, Written};
+use crate::output::escape::Escaped;
+use crate::output::files::Output;
+use crate::output::json::JsonSink;
+use crate::output::pcapng::{Options, PcapngSink, SplitSink};
+use crate::output::stream::{Form, StreamSink};
+use crate::select::{Picker, Split};
+use anyhow::{Context, anyhow};
+use clap::{Args, ValueEnum};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Get records and saved packets out of memory images
+///
+/// Finds black box records, those that were freed and can still be read as
+/// well, messages queued for the device, and the packets that TCPPCAP kept, in
+/// crash dumps, process cores, raw memory, and live memory. No kernel and no
+/// symbols are needed. Several raw images count as consecutive parts of one.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("destination").required(true).args(["output", "directory"]))]
+pub struct Carve {
+    /// Crash dumps, cores, raw images, or devices; compressed or not
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<PathBuf>,
+    /// Write everything to this file; `-` is standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Write one pcapng file per group into this directory
+    #[arg(short = 'D', long, value_name = "DIR")]
+    directory: Option<PathBuf>,
+    /// What makes a group: log-id, connection or message
+    #[arg(
+        long,
+        value_name = "GROUP",
+        conflicts_with = "output",
+        default_value = "log-id"
+    )]
+    split: Split,
+    /// Form of the output
+    #[arg(
+        long,
+        value_name = "FORM",
+        default_value = "pcapng",
+        conflicts_with = "directory"
+    )]
+    format: FormArg,
+    /// Leave out findings that are less sure, 0 to 100; two independent signs give 50
+    #[arg(long, value_name = "N", default_value_t = TWO_SIGNS, value_parser = clap::value_parser!(u8).range(0..=100))]
+    min_confidence: u8,
+    /// Leave out what the kernel had freed
+    #[arg(long)]
+    live_only: bool,
+    /// Boot time of the machine, if the image does not hold it: RFC 3339 or Unix seconds
+    #[arg(long, value_name = "T", value_parser = boot_time, allow_hyphen_values = true)]
+    boot_time: Option<i64>,
+    /// Kernel file of the dump, with symbols and debug information
+    #[arg(long, value_name = "FILE")]
+    kernel: Option<PathBuf>,
+    /// Machine of a raw image [default: 64 bits, little endian]
+    #[arg(long, value_name = "NAME")]
+    machine: Option<MachineArg>,
+    /// Of a raw image of physical memory: where bytes of the file lie, in numbers like 0x1000
+    #[arg(long, value_name = "OFFSET:ADDRESS:LENGTH", value_parser = physical_range)]
+    physical_map: Vec<PhysicalRange>,
+    /// Leave the comments out
+    #[arg(long)]
+    no_comments: bool,
+    /// Time of writing to put into the file, Unix seconds [default: SOURCE_DATE_EPOCH, else now]
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
+    dumptime: Option<i64>,
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    meaning: Meaning,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FormArg {
+    /// pcapng, for Wireshark
+    Pcapng,
+    /// What /dev/tcp_log hands out; without packets
+    Stream,
+    /// One object per finding
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum MachineArg {
+    Amd64,
+    Arm64,
+    Riscv64,
+    I386,
+    Arm,
+    Powerpc64,
+}
+
+impl From<MachineArg> for Machine {
+    fn from(machine: MachineArg) -> Machine {
+        match machine {
+            MachineArg::Amd64 => Machine::Amd64,
+            MachineArg::Arm64 => Machine::Arm64,
+            MachineArg::Riscv64 => Machine::Riscv64,
+            MachineArg::I386 => Machine::I386,
+            MachineArg::Arm => Machine::Arm,
+            MachineArg::Powerpc64 => Machine::Powerpc64,
+        }
+    }
+}
+
+fn boot_time(text: &str) -> Result<i64, String> {
+    let time = match text.parse::<jiff::Timestamp>() {
+        Ok(time) => Some(time.as_microsecond()),
+        Err(_) => text
+            .parse::<f64>()
+            .ok()
+            .filter(|seconds| seconds.abs() < 1e11)
+            .map(|seconds| (seconds * 1e6).round() as i64),
+    };
+    time.ok_or_else(|| "give RFC 3339 (2026-11-21T10:00:00Z) or Unix seconds".to_owned())
+}
+
+fn physical_range(text: &str) -> Result<PhysicalRange, String> {
+    let number = |text: &str| match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    };
+    let mut parts = text.split(':').map(number);
+    match [parts.next(), parts.next(), parts.next(), parts.next()] {
+        [
+            Some(Some(offset)),
+            Some(Some(physical)),
+            Some(Some(len)),
+            None,
+        ] => Ok(PhysicalRange {
+            offset,
+            physical,
+            len,
+        }),
+        _ => {
+            Err("give it as OFFSET:ADDRESS:LENGTH, for example 0x0:0x100000:0x80000000".to_owned())
+        }
+    }
+}
+
+/// A sink that becomes an output in the end.
+enum Out {
+    Pcapng(PcapngSink<Output>),
+    Split(SplitSink),
+    Stream(StreamSink<Output>),
+    Json(JsonSink<Output>),
+}
+
+impl Out {
+    fn sink(&mut self) -> &mut dyn Sink {
+        match self {
+            Out::Pcapng(sink) => sink,
+            Out::Split(sink) => sink,
+            Out::Stream(sink) => sink,
+            Out::Json(sink) => sink,
+        }
+    }
+
+    fn finish(mut self, any: bool) -> std::io::Result<()> {
+        self.sink().finish()?;
+        match self {
+            // A pcapng file without a record would be no pcapng file.
+            Out::Pcapng(sink) if any => sink.into_inner().finish(),
+            Out::Pcapng(_) | Out::Split(_) => Ok(()),
+            Out::Stream(sink) => sink.into_inner().finish(),
+            Out::Json(sink) => sink.into_inner().finish(),
+        }
+    }
+}
+
+impl Carve {
+    pub fn run(&self, common: &Common) -> anyhow::Result<Status> {
+        let formats = common.load_formats()?;
+        let select = self.selection.select(formats)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            // The second signal ends the process at once.
+            signal_hook::flag::register_conditional_default(signal, Arc::clone(&stop))?;
+            signal_hook::flag::register(signal, Arc::clone(&stop))?;
+        }
+        let (images, failed) = self.open()?;
+        let mut out = self.out(common, formats)?;
+        let mut any = false;
+        let mut damaged = false;
+        for image in &images {
+            for note in &image.notes {
+                damaged = true;
+                if !common.quiet {
+                    say(Escaped(note.as_bytes()));
+                }
+            }
+            out.sink().source(&image.name);
+            let mut picker = Picker::new(select.clone(), self.meaning.stacks().by_id());
+            let written = self.image(common, formats, image, &stop, &mut picker, &mut out)?;
+            any |= written != Written::default();
+        }
+        let written = || match (&self.output, &self.directory) {
+            (Some(path), _) | (None, Some(path)) => format!("writing {}", path.display()),
+            (None, None) => String::new(),
+        };
+        out.finish(any).with_context(written)?;
+        Ok(
+            match (failed || damaged && common.strict, any && !damaged) {
+                (true, _) => Status::Failed,
+                (false, true) => Status::Done,
+                (false, false) => Status::Partial,
+            },
+        )
+    }
+
+    /// Opens every image; consecutive raw ones as one. True if some could not be.
+    fn open(&self) -> anyhow::Result<(Vec<Image>, bool)> {
+        let options = OpenOptions {
+            physical_map: self.physical_map.clone(),
+            machine: self.machine.map(Machine::from),
+            ..OpenOptions::default()
+        };
+        let mut groups: Vec<(Vec<PathBuf>, Option<Image>)> = Vec::new();
+        let mut failed = false;
+        for path in &self.images {
+            let image = match memory::open(path, &options) {
+                Ok(image) => image,
+                Err(e) => {
+                    failed = true;
+                    say(Escaped(e.to_string().as_bytes()));
+                    continue;
+                }
+            };
+            let is_part = |image: &Image| image.container == Container::Raw && !image.is_live;
+            match groups.last_mut() {
+                Some((paths, Some(before))) if is_part(before) && is_part(&image) => {
+                    paths.push(path.clone());
+                }
+                _ => groups.push((vec![path.clone()], Some(image))),
+            }
+        }
+        let mut images = Vec::new();
+        for (paths, image) in groups {
+            match image.filter(|_| paths.len() == 1) {
+                Some(image) => images.push(image),
+                None => images.push(memory::open_parts(&paths, &options)?),
+            }
+        }
+        if images.is_empty() {
+            return Err(anyhow!("no image could be opened"));
+        }
+        Ok((images, failed))
+    }
+
+    fn out(&self, common: &Common, formats: &'static Formats) -> anyhow::Result<Out> {
+        let options = Options {
+            comments: !self.no_comments,
+            compat: false,
+            dumptime: args::dumptime(self.dumptime)?,
+            release: self.meaning.release,
+            stacks: self.meaning.stacks(),
+        };
+        if let Some(dir) = &self.directory {
+            std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+            return Ok(Out::Split(SplitSink::new(
+                options,
+                formats,
+                dir.clone(),
+                self.split,
+            )));
+        }
+        let path: &Path = self.output.as_deref().unwrap_or(Path::new("-"));
+        if self.format != FormArg::Json {
+            args::refuse_terminal(path, "the output")?;
+        }
+        let output = Output::create(path, false).with_context(|| path.display().to_string())?;
+        Ok(match self.format {
+            FormArg::Pcapng => Out::Pcapng(PcapngSink::new(options, formats, output)),
+            FormArg::Stream => Out::Stream(StreamSink::new(Form::Stream, output)),
+            FormArg::Json => {
+                Out::Json(JsonSink::new(output, self.meaning.context(common, formats)))
+            }
+        })
+    }
+
+    fn image(
+        &self,
+        common: &Common,
+        formats: &'static Formats,
+        image: &Image,
+        stop: &AtomicBool,
+        picker: &mut Picker,
+        out: &mut Out,
+    ) -> anyhow::Result<Written> {
+        let settings = Settings {
+            threads: common.threads(),
+            wanted: Wanted {
+                min_confidence: self.min_confidence,
+                live_only: self.live_only,
+                boot_us: self.boot_time,
+            },
+            machine: self.machine.map(Machine::from).or(image.machine),
+            is_complete: image.container != Container::Raw
+                && !image.is_live
+                && image.notes.is_empty(),
+        };
+        // Twice over the image: for records, and for what holds them.
+        let progress = Mutex::new(Progress::new(
+            common,
+            &image.name,
+            Some(image.size.saturating_mul(2)),
+        ));
+        let done = AtomicU64::new(0);
+        let tell = |_: Step, bytes: u64| {
+            let at = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+            if let Ok(mut progress) = progress.try_lock() {
+                progress.at(at);
+            }
+            !stop.load(Ordering::Relaxed)
+        };
+        let carved = run::carve(
+            image,
+            formats,
+            formats.structures(),
+            &settings,
+            &tell,
+            |outcome| {
+                let written = carved::write(&outcome, picker, out.sink())?;
+                Ok::<_, anyhow::Error>((written, summary(image, &outcome, written)))
+            },
+        );
+        drop(progress);
+        let Some(carved) = carved else {
+            return Err(anyhow!("interrupted; nothing unfinished is left behind"));
+        };
+        let (written, summary) = carved?;
+        if !common.quiet {
+            for line in summary {
+                say(Escaped(line.as_bytes()));
+            }
+        }
+        Ok(written)
+    }
+}
+
+/// What was found, joined and rejected, in words.
+fn summary(image: &Image, outcome: &Outcome<'_>, written: Written) -> Vec<String> {
+    let counts = &outcome.counts;
+    let mut lines = vec![format!(
+        "{}: {}{}",
+        image.name,
+        image.container.name(),
+        image
+            .machine
+            .map_or(String::new(), |machine| format!(", {}", machine.name()))
+    )];
+    let found = counts.live + counts.dead + counts.unknown;
+    lines.push(format!(
+        "  records: {found} ({} live, {} freed, {} live or freed), {} with addresses, on {} connections and {} without addresses",
+        counts.live, counts.dead, counts.unknown, counts.joined, counts.connections, counts.unjoined
+    ));
+    let packets = outcome.packets.len();
+    let live = outcome
+        .packets
+        .iter()
+        .filter(|saved| saved.packet.life == crate::bblog::Life::Live)
+        .count();
+    lines.push(format!(
+        "  TCPPCAP packets: {packets} ({live} live, {} freed)",
+        packets - live
+    ));
+    lines.push(format!(
+        "  left out: {} further copies, {} with too few signs, {} not live, {} packets with too few signs",
+        counts.copies, counts.doubtful, counts.not_live, outcome.doubtful_packets
+    ));
+    if let Some((kernel, connections)) = &outcome.kernel {
+        lines.push(format!(
+            "  structures of {kernel} fit {connections} connections"
+        ));
+    }
+    if counts.conflicts > 0 {
+        lines.push(format!(
+            "  {} connections have two different endpoints",
+            counts.conflicts
+        ));
+    }
+    if outcome.is_learnt {
+        lines.push("  addresses were learnt from the records".to_owned());
+    }
+    lines.push(format!(
+        "  written: {} records, {} packets",
+        written.records, written.packets
+    ));
+    lines
+}
+
+/// Kept for errors that name the image.
+#[expect(dead_code, reason = "until --kernel is wired")]
+fn is_memory_error(error: &anyhow::Error) -> bool {
+    error.is::<MemoryError>()
+}
