@@ -9,6 +9,8 @@
 //! * [`meaning`]: what a record says: its payload by name, and a sentence;
 //! * [`input`]: bytes become messages: detection, decompression, framing;
 //! * [`memory`]: an address space over any image of memory;
+//! * [`kernel`]: symbols and structure offsets of a kernel file, and the
+//!   kernel's lists walked with them;
 //! * [`select`]: which records are wanted, and which belong together;
 //! * [`output`]: one sink per form: pcapng, stream, text, JSON, CSV, summary;
 //! * [`cli`]: the command line; it parses, wires the above together, and owns
@@ -19,6 +21,7 @@ pub mod carve;
 pub mod cli;
 pub mod format;
 pub mod input;
+pub mod kernel;
 pub mod meaning;
 pub mod memory;
 pub mod output;

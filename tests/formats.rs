@@ -1,11 +1,13 @@
 //! Every offset and size that is known of the format, against what the loaded
 //! formats say; names by release; and loading a directory of formats.
 
+mod support;
+
 use std::collections::BTreeSet;
 use std::fs;
 use tcplog::format::layout::Layout;
 use tcplog::format::listing::{self, ListingError};
-use tcplog::format::{Abi, Dialect, EventId, FormatError, Formats, Order, Release};
+use tcplog::format::{Abi, Dialect, EventId, FormatError, Formats, Order, Release, structures};
 
 fn dialect(version: u32, abi: Abi, order: Order) -> &'static Dialect {
     Formats::builtin()
@@ -1044,12 +1046,12 @@ fn every_listed_name_can_be_shown() {
         }
     }
     // Versions, versions by ABI, structures, tables: events and payloads, those
-    // of every event, and those that only payloads name.
+    // of every event, and those that only payloads name; kernels.
     let payloads = formats.payloads();
     let tables = payloads.bits.len() + payloads.codes.len();
     assert!(tables > formats.bits.len() + formats.codes.len());
     assert_eq!((formats.bits.len(), formats.codes.len()), (5, 17));
-    assert_eq!(names, 4 + 12 + 8 + 2 + tables);
+    assert_eq!(names, 4 + 12 + 8 + 2 + tables + formats.structures().len());
     assert!(text_form.contains("rack_map_changes"), "{text_form}");
 }
 
@@ -1309,4 +1311,89 @@ fn an_unknown_name_suggests_near_ones() {
     assert!(says("v9/vax").contains("lp64, i386, ilp32-time64"));
     assert!(says("v9/lp64/middle").contains("little, big"));
     assert!(says("").contains("no format named"));
+}
+
+#[test]
+fn offsets_of_kernels_are_listed() {
+    let shown = json("kernel/13.2-amd64");
+    let tables = shown["tables"].as_array().expect("tables");
+    assert_eq!(tables.len(), 16);
+    let tcpcb = tables.iter().find(|table| table["name"] == "tcpcb");
+    let tcpcb = tcpcb.expect("a table");
+    assert_eq!(tcpcb["size"], 728);
+    let rows = tcpcb["rows"].as_array().expect("rows");
+    let row = |name: &str| rows.iter().find(|row| row["field"] == name).expect("a row");
+    assert_eq!(
+        (&row("t_logsn")["offset"], &row("t_logsn")["bits"]),
+        (&584.into(), &"".into())
+    );
+    assert_eq!(
+        (&row("t_state")["offset"], &row("t_state")["bits"]),
+        (&30.into(), &"0..3".into())
+    );
+    assert!(rows.is_sorted_by_key(|row| row["offset"].as_u64()));
+    let missed = listing::named(Formats::builtin(), "kernel/13.3-amd64").expect_err("no such");
+    assert!(missed.to_string().contains("kernel/13.2-amd64"), "{missed}");
+}
+
+/// The data of the process are checked against what its compiler said.
+#[test]
+fn offsets_of_the_process_are_those_of_its_debug_information() {
+    let layouts = support::stored("cores/process.layouts.json.zst");
+    let layouts: serde_json::Value = serde_json::from_slice(&layouts).expect("JSON");
+    let kernels = Formats::builtin().structures().iter();
+    let mut compared = 0;
+    for kernel in kernels.filter(|kernel| kernel.name == "13.0-userland") {
+        for structure in kernel.iter() {
+            let truth = &layouts[&structure.name];
+            assert_eq!(truth["size"], structure.size, "{}", structure.name);
+            for field in &structure.fields {
+                let name = format!("{}.{}", structure.name, field.name);
+                let bits = &truth["bitfields"][&field.name];
+                if let (Some(start), Some(width)) =
+                    (bits["bit_offset"].as_u64(), bits["bits"].as_u64())
+                {
+                    let place = structures::Place::from_bits(start, width, false);
+                    assert_eq!(place, Some(field.place), "{name}");
+                } else {
+                    let member = &truth["members"][&field.name];
+                    assert_eq!(member["offset"], field.place.offset, "{name}");
+                    assert_eq!(member["size"], field.place.size, "{name}");
+                }
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 90, "{compared}");
+}
+
+#[test]
+fn offsets_of_a_directory_add_to_the_embedded_ones() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let kernels = dir.path().join("kernel");
+    fs::create_dir(&kernels).expect("made");
+    let text = "releases = \"14.3\"\nstatus = \"mine\"\n[[struct]]\nname = \"vnet\"\nsize = 64\nfields = [[\"vnet_le\", 0, 16, \"next\"]]\n";
+    fs::write(kernels.join("14.3-mine.toml"), text).expect("written");
+    fs::write(kernels.join("15-amd64.toml"), text).expect("written");
+    let formats = Formats::load(Some(dir.path())).expect("loads");
+    let find = |name: &str| formats.structures().iter().find(|k| k.name == name);
+    assert_eq!(find("14.3-mine").and_then(|k| k.size("vnet")), Some(64));
+    assert_eq!(find("14.3-mine").map(|k| k.status.as_str()), Some("mine"));
+    // One of the same name is replaced, the others stay.
+    assert_eq!(find("15-amd64").and_then(|k| k.size("tcpcb")), None);
+    assert_eq!(find("13.2-amd64").and_then(|k| k.size("tcpcb")), Some(728));
+    for (wrong, said) in [
+        (
+            text.replace("64", "8"),
+            "line 6: vnet: field vnet_le ends outside the structure",
+        ),
+        (text.replace("mine", "\\u001b[2J"), "control character in"),
+        (text.replace("size", "bytes"), "line "),
+    ] {
+        let file = kernels.join("wrong.toml");
+        fs::write(&file, wrong).expect("written");
+        let error = Formats::load(Some(dir.path())).expect_err(said).to_string();
+        let start = format!("{}: {said}", file.display());
+        assert!(error.starts_with(&start), "{start}: {error}");
+    }
 }

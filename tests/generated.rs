@@ -299,6 +299,20 @@ fields = [
 .fi
 "#;
 
+const KERNELS: &str = ".SH KERNELS\n\
+    What a kernel keeps in memory is laid out by its compiler, release and options.\n\
+    Files in the folder \\fIkernel\\fR, one for each kernel and named after it, give\n\
+    sizes and offsets as they are; \\fBtcplog formats kernel/13.2\\-amd64\\fR shows one.\n\
+    They have the parts\n\
+    .TP\n\
+    \\fBreleases\\fR, \\fBstatus\\fR\n\
+    Where it holds, how well it is known and from where, in words.\n\
+    .TP\n\
+    \\fB[[struct]]\\fR\n\
+    \\fBname\\fR, \\fBdoc\\fR, \\fBsize\\fR in bytes, and \\fBfields\\fR, a list of [name, offset,\n\
+    size, doc], and \\fBbits\\fR, a list of [name, offset, size, lowest bit, bits, doc]:\n\
+    bits of the integer of that size. Nested names are joined by dots.\n";
+
 fn formats_page() -> Vec<u8> {
     let formats = Formats::builtin();
     let mut page = String::from(
@@ -353,6 +367,7 @@ fn formats_page() -> Vec<u8> {
          Releases are 12.0, 12, 13.0, 13, 14, 15 and main; 13 is 13.1 and later, 12 what\n\
          came after 12.0.\n",
     );
+    page.push_str(KERNELS);
     page.push_str(PAYLOADS);
     page.push_str(".SH \"RECORD VERSIONS\"\n");
     for version in &formats.versions {

@@ -109,7 +109,7 @@ pub fn index(formats: &Formats) -> Listing {
         tables.push([name.into(), "codes".into(), count.into(), doc.into()]);
     }
     Listing {
-        tables: vec![versions, sizes, structures, kernels::index(formats), tables],
+        tables: vec![versions, sizes, structures, tables, kernels::index(formats)],
     }
 }
 
@@ -126,7 +126,12 @@ const EVENTS_DOC: &str = "What happened: tlb_eventid";
 /// * `payloads`; those of a name and stack, `rack.timer`, of a name, `timer`,
 ///   or of an event, `TIMERSTAR` or `13`, which itself is shown if it has none.
 pub fn named(formats: &Formats, name: &str) -> Result<Listing, ListingError> {
-    if let Some(tables) = kernels::named(formats, name) {
+    if name.starts_with(kernels::FOLDER) {
+        let unknown = || ListingError::UnknownName {
+            name: name.to_owned(),
+            near: near::near(formats, name),
+        };
+        let tables = kernels::named(formats, name).ok_or_else(unknown)?;
         return Ok(Listing { tables });
     }
     let (base, suffix) = match name.split_once('/') {

@@ -2,7 +2,8 @@
 
 use super::image::Image;
 use super::{carved, scanned};
-use tcplog::carve::tcppcap::{Direction, Life, Packet, assemble, implied_address};
+use tcplog::bblog::Life;
+use tcplog::carve::tcppcap::{Direction, Packet, assemble, implied_address};
 
 const BASE: u64 = 0xffff_f800_0100_0000;
 

@@ -7,8 +7,9 @@ mod made;
 use image::{Image, decompressed};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use tcplog::bblog::Life;
 use tcplog::carve::tcppcap::{
-    Direction, Found, Life, Packet, Rejected, assemble, implied_address, phase, scan,
+    Direction, Found, Packet, Rejected, assemble, implied_address, phase, scan,
 };
 use tcplog::memory::AddressSpace;
 

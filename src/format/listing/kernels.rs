@@ -3,9 +3,12 @@
 use super::table::{Cell, Table};
 use crate::format::{Formats, Structures};
 
+/// What the names of kernels begin with.
+pub(super) const FOLDER: &str = "kernel/";
+
 /// The name that shows a kernel's offsets.
 pub(super) fn full_name(kernel: &Structures) -> String {
-    format!("kernel/{}", kernel.name)
+    format!("{FOLDER}{}", kernel.name)
 }
 
 pub(super) fn index(formats: &Formats) -> Table {
@@ -27,7 +30,7 @@ pub(super) fn index(formats: &Formats) -> Table {
 
 /// One table for each structure of `kernel/NAME`, fields in order of offset.
 pub(super) fn named(formats: &Formats, name: &str) -> Option<Vec<Table>> {
-    let name = name.strip_prefix("kernel/")?;
+    let name = name.strip_prefix(FOLDER)?;
     let kernel = formats.structures().iter().find(|k| k.name == name)?;
     let tables = kernel.iter().map(|structure| {
         let columns = &["offset", "size", "bits", "field", "meaning"];
