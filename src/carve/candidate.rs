@@ -1,7 +1,7 @@
 //! What tells a record from other bytes, on its own.
 //!
 //! The sieve asks for a few zero bytes; here every field that has a range is
-//! held against it, and what the kernel clears is to be clear.
+//! held against it, and padding that the kernel clears is to be clear.
 
 use super::sieve::MAX_UPTIME_SEC;
 use crate::bblog::Record;
@@ -41,17 +41,20 @@ pub struct Found {
 pub fn is_record<'b>(bytes: &'b [u8], dialect: &'b Dialect) -> Option<Record<'b>> {
     let record = Record::new(bytes, dialect)?;
     let slots = &dialect.record_slots;
-    let header = slots.th.bytes(bytes);
+    // Without the flag the header of the item's record before is still there.
     let header_fits = match record.event_flags() & HDR {
-        // The kernel clears the header where it has none.
-        0 => header.iter().all(|byte| *byte == 0),
+        0 => true,
         _ => record.tcp().is_some_and(|tcp| {
             tcp.bytes()[12] >= 0x50 && (tcp.src_port(), tcp.dst_port()) != (0, 0)
         }),
     };
     let seconds = slots.tv_sec.read(bytes, dialect.order);
     let counts = [record.segqlen(), record.snd_numholes()];
+    // Kernels count from a fixed start that is not 0, and take time to get to
+    // their first connection.
+    let has_time = record.ticks() != 0 && record.uptime_us() != 0;
     let fits = header_fits
+        && has_time
         && plausible_record(&record)
         && (0..1_000_000).contains(&record.tv_usec())
         && seconds < MAX_UPTIME_SEC

@@ -27,7 +27,14 @@ pub struct Clock {
 impl Clock {
     pub fn of(found: &[Found]) -> Clock {
         let clocks = RATES.into_iter().map(|hz| {
-            let mut starts: Vec<u32> = found.iter().map(|found| start(found, hz)).collect();
+            // Copies of one record agree with themselves.
+            let mut times: Vec<(i64, u32)> = found
+                .iter()
+                .map(|found| (found.uptime_us, start(found, hz)))
+                .collect();
+            times.sort_unstable();
+            times.dedup();
+            let mut starts: Vec<u32> = times.into_iter().map(|(_, start)| start).collect();
             starts.sort_unstable();
             let first = densest(&starts, width(hz)).1;
             (first, hz, starts)

@@ -146,7 +146,19 @@ pub fn join(
 
 fn held(evidence: &Evidence<'_>) -> HashMap<u32, Place> {
     let mut held = HashMap::new();
-    for (number, list) in evidence.lists.iter().enumerate() {
+    let holder = |list: &usize| {
+        evidence
+            .owners
+            .get(*list)
+            .map(|owner| rank_of(owner.holder))
+    };
+    // Of several heads of one list, some are copies: what is known best counts.
+    let mut order: Vec<usize> = (0..evidence.lists.len()).collect();
+    order.sort_by_key(|list| (std::cmp::Reverse(holder(list)), *list));
+    for number in order {
+        let Some(list) = evidence.lists.get(number) else {
+            continue;
+        };
         for record in &list.records {
             held.insert(*record, Place::List(number as u32));
         }

@@ -276,7 +276,11 @@ fn ends_of(reader: &Reader<'_>, kernel: &Structures, tcpcb: u64) -> Option<Ends>
         Ok(size) if size == reader.long => {
             let inpcb = reader.field(tcpcb, link)?;
             let back = reader.field(inpcb, field("inp_ppcb")?)?;
-            (back == tcpcb).then_some(inpcb)?
+            // The tcpcb is known by an address of the direct map, and the
+            // kernel by one of its own: both lead to the same bytes.
+            let place = |address| reader.space.find_virtual(address).map(|(offset, _)| offset);
+            let is_same = back == tcpcb || place(back)? == place(tcpcb)?;
+            is_same.then_some(inpcb)?
         }
         _ => tcpcb.checked_add(link.offset.into())?,
     };

@@ -3,7 +3,7 @@
 use super::candidate::{Found, LINK};
 use super::scan::Kinds;
 use crate::bblog::Record;
-use crate::format::Dialect;
+use crate::format::{Dialect, EventId};
 use crate::memory::AddressSpace;
 use std::collections::HashMap;
 
@@ -28,10 +28,23 @@ impl<'s> Pool<'s> {
             found: Vec::new(),
             by_item: HashMap::with_capacity(found.len()),
         };
-        for found in found {
+        let mut bytes = Vec::new();
+        for mut found in found {
+            pool.settle(&mut found, &mut bytes);
             pool.add(found);
         }
         pool
+    }
+
+    /// Where the TCP header stands depends on the dialect, which only all
+    /// records together tell.
+    fn settle(&self, found: &mut Found, bytes: &mut Vec<u8>) {
+        if found.fits.count_ones() > 1
+            && self.read(found, bytes)
+            && let Some(dialect) = self.dialect(found)
+        {
+            found.ports = Record::new(bytes, dialect).and_then(|record| segment_ports(&record));
+        }
     }
 
     /// Adds a record; the order of the image is that of the numbers only until
@@ -91,6 +104,13 @@ impl<'s> Pool<'s> {
             None => false,
         }
     }
+}
+
+/// Local and foreign port of a segment; of other events the header may be of
+/// either direction.
+pub fn segment_ports(record: &Record<'_>) -> Option<(u16, u16)> {
+    let is_segment = matches!(record.event(), EventId::IN | EventId::OUT);
+    record.ports().filter(|_| is_segment)
 }
 
 /// Reads up to `len` bytes from an offset on; beyond the end of its extent the

@@ -1,10 +1,11 @@
 //! One pass over the image: every place where a record may be.
 
 use super::candidate::{Found, LINK, is_record};
+use super::pool::segment_ports;
 use super::sieve::Sieve;
 use super::tcppcap;
 use crate::bblog::Record;
-use crate::format::{Abi, Dialect, EventId, Formats, Order};
+use crate::format::{Abi, Dialect, Formats, Order};
 use crate::input::detect::plausible_record;
 use crate::memory::{AddressSpace, Extent, Machine};
 use std::sync::Arc;
@@ -15,6 +16,9 @@ const WINDOW: u64 = 1 << 20;
 
 /// Bytes of extents that one thread takes in one go.
 const SHARE: u64 = 8 << 20;
+
+/// Items, and records in messages, lie at multiples of this.
+const ALIGNMENT: u64 = 8;
 
 /// A record with its verbose part is shorter in every version.
 pub const REACH: usize = 1024;
@@ -105,10 +109,7 @@ impl Kinds {
                         sn: record.sn(),
                         iss: record.iss(),
                         starttime: record.starttime(),
-                        // Of other events the header may be of either direction.
-                        ports: record
-                            .ports()
-                            .filter(|_| matches!(record.event(), EventId::IN | EventId::OUT)),
+                        ports: segment_ports(&record),
                         fits: 1 << at,
                     });
                 }
@@ -162,11 +163,29 @@ pub fn scan(
     }
     all.records.sort_unstable_by_key(|found| found.offset);
     all.records.dedup_by_key(|found| found.offset);
+    if space
+        .extents()
+        .iter()
+        .all(|extent| extent.virtual_.is_none())
+    {
+        keep_aligned(&mut all.records);
+    }
     all.packets.mbufs.sort_unstable_by_key(|mbuf| mbuf.offset);
     all.packets
         .queues
         .sort_unstable_by_key(|queue| queue.offset);
     Some(all)
+}
+
+/// Of an image without addresses: all records begin at the same place modulo 8.
+fn keep_aligned(records: &mut Vec<Found>) {
+    let mut votes = [0u32; ALIGNMENT as usize];
+    let phase = |found: &Found| (found.offset % ALIGNMENT) as usize;
+    for vote in records.iter().map(phase) {
+        votes[vote] += 1;
+    }
+    let best = (0..votes.len()).max_by_key(|at| votes[*at]);
+    records.retain(|found| Some(phase(found)) == best);
 }
 
 fn records(window: &Window<'_>, kinds: &Kinds, found: &mut Vec<Found>) {
@@ -182,6 +201,12 @@ fn records(window: &Window<'_>, kinds: &Kinds, found: &mut Vec<Found>) {
                 return;
             }
             let at = body.start + at;
+            if window
+                .phase
+                .is_some_and(|phase| !(phase + at as u64).is_multiple_of(ALIGNMENT))
+            {
+                return;
+            }
             let Some(record) = window.bytes.get(at..) else {
                 return;
             };
@@ -224,6 +249,8 @@ pub struct Window<'a> {
     /// Where `bytes` begins in the image.
     pub offset: u64,
     pub bytes: &'a [u8],
+    /// The address of the first byte, where known, modulo a page or more.
+    phase: Option<u64>,
     before: usize,
     len: usize,
 }
@@ -269,6 +296,7 @@ impl Windows<'_> {
                 with(&Window {
                     offset,
                     bytes,
+                    phase: self.space.virtual_of(offset).map(|at| at % tcppcap::PAGE),
                     before: lead,
                     len: (len as usize).min(bytes.len() - lead),
                 });
