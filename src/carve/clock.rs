@@ -5,6 +5,7 @@
 //! have no part in that.
 
 use super::candidate::Found;
+use std::collections::{HashMap, HashSet};
 
 /// Ticks per second that kernels have.
 const RATES: [u32; 4] = [1000, 100, 250, 128];
@@ -26,12 +27,12 @@ pub struct Clock {
 
 impl Clock {
     pub fn of(found: &[Found]) -> Clock {
+        let company = company(found);
         let clocks = RATES.into_iter().map(|hz| {
             // Copies of one record agree with themselves.
-            let mut times: Vec<(i64, u32)> = found
-                .iter()
-                .map(|found| (found.uptime_us, start(found, hz)))
-                .collect();
+            let supported = |found: &&Found| company.contains(&key(found)) || is_lawful(found, hz);
+            let found = found.iter().filter(supported);
+            let mut times: Vec<_> = found.map(|one| (one.uptime_us, start(one, hz))).collect();
             times.sort_unstable();
             times.dedup();
             let mut starts: Vec<u32> = times.into_iter().map(|(_, start)| start).collect();
@@ -61,7 +62,7 @@ impl Clock {
     /// The boot in which a record was written.
     pub fn boot(&self, found: &Found) -> Option<usize> {
         let ticks = start(found, self.hz);
-        let near = |boot: &u32| distance(*boot, ticks) <= 2 * width(self.hz);
+        let near = |boot: &u32| distance(*boot, ticks) <= width(self.hz);
         self.boots.iter().position(near)
     }
 }
@@ -74,7 +75,35 @@ fn start(found: &Found, hz: u32) -> u32 {
 
 /// Stacks may hand in a time that is some ms old: ticks that this amounts to.
 fn width(hz: u32) -> u32 {
-    (hz / 4).max(8)
+    (hz / 16).max(4)
+}
+
+/// What a connection's records have in common.
+fn key(found: &Found) -> (u32, u32) {
+    (found.iss, found.starttime)
+}
+
+/// Connections with several records: bytes that only look like records have no
+/// company, so they do not make a clock.
+fn company(found: &[Found]) -> HashSet<(u32, u32)> {
+    let mut serials: HashMap<(u32, u32), HashSet<u32>> = HashMap::new();
+    for one in found.iter().filter(|found| found.iss != 0) {
+        let serials = serials.entry(key(one)).or_default();
+        if serials.len() < FEWEST {
+            serials.insert(one.sn);
+        }
+    }
+    let many = serials
+        .into_iter()
+        .filter(|(_, serials)| serials.len() >= FEWEST);
+    many.map(|(key, _)| key).collect()
+}
+
+/// Whether ticks began where kernels let them begin, about a second after
+/// uptime did: ten minutes before the sign bit turns.
+fn is_lawful(found: &Found, hz: u32) -> bool {
+    let law = (i32::MAX as u32).wrapping_sub(600 * hz);
+    distance(start(found, hz), law) < 2 * hz
 }
 
 fn distance(a: u32, b: u32) -> u32 {
@@ -115,16 +144,20 @@ mod tests {
             let law = 0x7fff_ffff - 600 * hz;
             let mut all: Vec<Found> = (0..50).map(|n| found(hz, law, n * 1_234_567)).collect();
             // Another boot of the same kernel in user space, and noise.
-            all.extend((0..10).map(|n| found(hz, 0, n * 7_654_321)));
-            all.push(found(hz, 0x1234_5678, 5));
-            all.push(found(hz, 0x4321_5678, 5));
+            all.extend((0..10).map(|n| Found {
+                iss: 77,
+                sn: n as u32,
+                ..found(hz, 0, n * 7_654_321)
+            }));
+            // Each for itself, though they agree with each other.
+            all.extend((0..10).map(|n| found(hz, 0x1234_5678, n * 5)));
             let clock = Clock::of(&all);
             assert_eq!(clock.hz, hz);
             assert_eq!(clock.boots.len(), 2);
             let boots: Vec<_> = all.iter().map(|found| clock.boot(found)).collect();
             assert!(boots[..50].iter().all(|boot| *boot == Some(0)));
             assert!(boots[50..60].iter().all(|boot| *boot == Some(1)));
-            assert_eq!(boots[60..], [None, None]);
+            assert_eq!(boots[60..], [None; 10]);
         }
     }
 
