@@ -5,6 +5,7 @@
 //! right behind a header; from there on the message is read as in a file.
 
 use super::candidate::is_record;
+use super::lists::{Words, find_pairs};
 use super::pool::{Pool, read_at};
 use crate::bblog::{Header, Record};
 use crate::format::Dialect;
@@ -26,6 +27,8 @@ pub struct Block {
     pub records: Vec<u32>,
     /// Every record it says it has is there.
     pub is_whole: bool,
+    /// An entry of the device's queue holds it.
+    pub is_live: bool,
 }
 
 /// Finds the messages; records in them that the sieve did not take are added.
@@ -59,6 +62,50 @@ pub fn find(pool: &mut Pool<'_>) -> Vec<Block> {
     blocks
 }
 
+/// Finds out which messages the device's queue still holds: an entry has the
+/// message's address, then those of two functions, then the number of readers
+/// to come. False if told to stop.
+pub fn find_live(
+    pool: &Pool<'_>,
+    blocks: &mut [Block],
+    threads: usize,
+    progress: &(dyn Fn(u64) -> bool + Sync),
+) -> bool {
+    let space = pool.space;
+    let headers = blocks
+        .iter()
+        .filter_map(|block| space.virtual_of(block.offset));
+    let headers = Words::new(headers);
+    if headers.is_empty() {
+        return true;
+    }
+    let is_header = |word| headers.has(word);
+    let Some(places) = find_pairs(pool, threads, progress, &is_header, &|word| word != 0) else {
+        return false;
+    };
+    let mut bytes = Vec::new();
+    for place in places {
+        for block in &mut *blocks {
+            let Some(dialect) = pool.kinds.dialects.get(block.dialect) else {
+                continue;
+            };
+            let (size, order) = (dialect.abi.long(), dialect.order);
+            read_at(space, place, 3 * size + 4, &mut bytes);
+            let word = |at: usize| order.read(&bytes, at * size, size);
+            let readers = order.read(&bytes, 3 * size, 4);
+            block.is_live |= word(0) == space.virtual_of(block.offset)
+                && word(1)
+                    .zip(word(2))
+                    .is_some_and(|(xform, dtor)| xform != 0 && dtor != 0)
+                && readers.is_some_and(|readers| (1..MOST_READERS).contains(&readers));
+        }
+    }
+    true
+}
+
+/// More programs than read the device at once.
+const MOST_READERS: u64 = 10_000;
+
 /// The header in front of a record.
 fn begin(pool: &Pool<'_>, record: u64, number: usize, dialect: &Dialect) -> Option<Block> {
     let offset = record.checked_sub(dialect.header.size as u64)?;
@@ -76,6 +123,7 @@ fn begin(pool: &Pool<'_>, record: u64, number: usize, dialect: &Dialect) -> Opti
         dialect: number,
         records: Vec::new(),
         is_whole: false,
+        is_live: false,
     })
 }
 

@@ -374,7 +374,19 @@ impl Connection<'_, '_> {
     }
 
     fn life(&self, at: u32) -> Life {
-        if self.held.contains_key(&at) {
+        let is_held = match self.held.get(&at) {
+            Some(Place::List(list)) => match self.evidence.owners.get(*list as usize) {
+                // A head may be left over in freed memory, too.
+                Some(owner) if owner.holder == Holder::Unknown => return Life::Unknown,
+                _ => true,
+            },
+            Some(Place::Block(block)) => {
+                let block = self.evidence.blocks.get(*block as usize);
+                block.is_some_and(|block| block.is_live)
+            }
+            None => false,
+        };
+        if is_held {
             Life::Live
         } else if self.evidence.is_complete {
             Life::Dead

@@ -208,8 +208,11 @@ fn finish<R>(
     then: impl FnOnce(Outcome<'_>) -> R,
 ) -> Option<R> {
     let mut pool = Pool::new(space, kinds, records);
-    let blocks = blocks::find(&mut pool);
     let searching = |bytes| progress(Step::Lists, bytes);
+    let mut blocks = blocks::find(&mut pool);
+    if !blocks::find_live(&pool, &mut blocks, settings.threads, &searching) {
+        return None;
+    }
     let lists = lists::find(&mut pool, settings.threads, &searching)?;
     let clock = Clock::of(&pool.found);
     let owners: Vec<_> = lists
