@@ -41,6 +41,7 @@ complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_needs_command" -f -a "convert
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_needs_command" -f -a "filter" -d 'Keep some records, in the input\'s own form'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_needs_command" -f -a "show" -d 'Show records with their fields'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_needs_command" -f -a "info" -d 'Sum up each connection, and everything'
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_needs_command" -f -a "carve" -d 'Get records and saved packets out of memory images'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_needs_command" -f -a "formats" -d 'List the layouts, events, payloads, flags and codes this build knows'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand convert" -l input-format -d 'Take the inputs for this kind instead of recognising them by content' -r
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand convert" -l id -d 'Log ID that matches this glob: `*` is any run of bytes, `?` any byte, `[a-z]` one of a set, `{a,b}` either, and `\\` takes the next character as it is' -r
@@ -163,6 +164,49 @@ complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand info" -s q -
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand info" -s v -l verbose -d 'Say or show more; may be repeated'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand info" -l strict -d 'Exit with status 2 if anything is damaged'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand info" -s h -l help -d 'Print help'
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -s o -l output -d 'Write everything to this file; `-` is standard output' -r -F
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -s D -l directory -d 'Write one pcapng file per group into this directory' -r -F
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -l split -d 'What makes a group: log-id, connection or message' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -l format -d 'Form of the output' -r -f -a "pcapng\t'pcapng, for Wireshark'
+stream\t'What /dev/tcp_log hands out; without packets'
+json\t'One object per finding'"
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -l min-confidence -d 'Leave out findings that are less sure, 0 to 100; two independent signs give 50' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -l boot-time -d 'Boot time of the machine, if the image does not hold it: RFC 3339 or Unix seconds' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -l kernel -d 'Kernel file of the dump, with symbols and debug information' -r -F
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -l machine -d 'Machine of a raw image [default: 64 bits, little endian]' -r -f -a "amd64\t''
+arm64\t''
+riscv64\t''
+i386\t''
+arm\t''
+powerpc64\t''"
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -l physical-map -d 'Of a raw image of physical memory: where bytes of the file lie, in numbers like 0x1000' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -l dumptime -d 'Time of writing to put into the file, Unix seconds [default: SOURCE_DATE_EPOCH, else now]' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -l id -d 'Log ID that matches this glob: `*` is any run of bytes, `?` any byte, `[a-z]` one of a set, `{a,b}` either, and `\\` takes the next character as it is' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -l tag -d 'Tag that matches this glob' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -l reason -d 'Dump reason that matches this glob' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -l host -d 'Address of either end, or a prefix of it' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -l port -d 'Port of either end' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -l event -d 'Event by name or number; several with commas' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -l stack -d 'Name of the TCP stack, or its number' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -l sn -d 'Serial numbers, both ends included' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -l since -d 'Not before: RFC 3339, Unix seconds, or +seconds from the first record' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -l until -d 'Not after: RFC 3339, Unix seconds, or +seconds from the first record' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -l release -d 'Release that logged, where a number alone does not say what it means [12.0, 12, 13.0, 13, 14, 15, main]' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -l stack-name -d 'Name of a TCP stack id, as sysctl net.inet.tcp.function_info gives it' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -s j -l jobs -d 'Threads to use; output is the same for any number [default: one per core]' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -l progress -d 'Show progress on standard error' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -l color -d 'Use colors (NO_COLOR is honoured)' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -l formats -d 'Read format files from this directory; they add to or replace those of this build' -r -F
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -l live-only -d 'Leave out what the kernel had freed'
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -l no-comments -d 'Leave the comments out'
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -s q -l quiet -d 'Say nothing but errors'
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -s v -l verbose -d 'Say or show more; may be repeated'
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -l strict -d 'Exit with status 2 if anything is damaged'
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand formats" -l format -d 'Form of the output' -r -f -a "text\t''
 json\t''"
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand formats" -l release -d 'Release that logged, where a number alone does not say what it means [12.0, 12, 13.0, 13, 14, 15, main]' -r

@@ -100,6 +100,7 @@ const SEE_ALSO: &str = "\
 .BR tcplog\\-filter (1),
 .BR tcplog\\-show (1),
 .BR tcplog\\-info (1),
+.BR tcplog\\-carve (1),
 .BR tcplog\\-formats (1),
 .BR tcplog2pcapng (1),
 .BR tcplog\\-formats (5),
