@@ -11,6 +11,7 @@
 //! * [`memory`]: an address space over any image of memory;
 //! * [`kernel`]: symbols and structure offsets of a kernel file, and the
 //!   kernel's lists walked with them;
+//! * [`carve`]: records and saved packets out of memory;
 //! * [`select`]: which records are wanted, and which belong together;
 //! * [`output`]: one sink per form: pcapng, stream, text, JSON, CSV, summary;
 //! * [`cli`]: the command line; it parses, wires the above together, and owns

@@ -229,10 +229,6 @@ impl Connection<'_, '_> {
             return Vec::new();
         }
         let own = self.own_label(&records);
-        match own.ends {
-            Some(_) => self.counts.connections += 1,
-            None => self.counts.unjoined += 1,
-        }
         let mut messages: Vec<(Label, usize, Vec<(u32, Origin)>)> = Vec::new();
         for (at, origin) in records {
             let label = self.label(at, &own);
@@ -252,6 +248,12 @@ impl Connection<'_, '_> {
                 }
                 _ => messages.push((label, dialect, vec![(at, origin)])),
             }
+        }
+        let is_joined =
+            |(label, ..): &(Label, usize, _)| label.ends.is_some() || label.block.is_some();
+        match messages.iter().any(is_joined) {
+            true => self.counts.connections += 1,
+            false => self.counts.unjoined += 1,
         }
         let ports = self.ports(&messages);
         messages
