@@ -61,7 +61,7 @@ proto.prefs_changed = prefs_changed
 ---------------------------------------------------------------- evidence
 
 -- The rules are those of src/meaning/evidence.rs, the places in the stack
--- specific bytes those of its module `place`; a change there is one here.
+-- specific bytes those of src/bblog/stackinfo.rs; a change there is one here.
 -- What differs, for of a packet only some of Wireshark's fields are in reach
 -- (none of its stack specific bytes, and in no version up to 4.4 its stack):
 -- * Rows without a packet vote for their stack, there only segments do: those

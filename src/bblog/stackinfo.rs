@@ -8,9 +8,13 @@ pub const STACKINFO_LEN: usize = 104;
 /// Cells of [`DEFAULT_VIEW`](crate::format::table::DEFAULT_VIEW) that the code
 /// itself reads: offset and size in bytes.
 pub mod cell {
+    pub const RTT_PROP: (usize, usize) = (16, 8);
     pub const FLEX1: (usize, usize) = (60, 4);
     pub const FLEX3: (usize, usize) = (68, 4);
     pub const FLEX4: (usize, usize) = (72, 4);
+    pub const FLEX6: (usize, usize) = (80, 4);
+    pub const LOST: (usize, usize) = (84, 4);
+    pub const PACING_GAIN: (usize, usize) = (88, 2);
     pub const FLEX7: (usize, usize) = (92, 2);
     pub const BBR_STATE: (usize, usize) = (94, 1);
     pub const FLEX8: (usize, usize) = (99, 1);

@@ -4,6 +4,7 @@
 //! formats/wireshark/evidence.lua. A change here is one there.
 
 use crate::bblog::Record;
+use crate::bblog::stackinfo::cell;
 use crate::format::{EventId, Release, Stack};
 
 /// How sure a stack's name is.
@@ -25,16 +26,6 @@ impl Sureness {
             Sureness::Named => "named",
         }
     }
-}
-
-/// Places in the 104 bytes that tell stacks and releases apart.
-mod place {
-    pub const RTT_PROP: (usize, usize) = (16, 8);
-    pub const FLEX6: (usize, usize) = (80, 4);
-    pub const LOST: (usize, usize) = (84, 4);
-    pub const PACING_GAIN: (usize, usize) = (88, 2);
-    pub const FLEX7: (usize, usize) = (92, 2);
-    pub const BBR_STATE: (usize, usize) = (94, 1);
 }
 
 /// What the records of one input have betrayed so far.
@@ -78,7 +69,7 @@ impl Evidence {
         }
         let event = record.event();
         let info = record.stackinfo();
-        let cell = |(offset, size)| info.map_or(0, |info| info.cell(offset, size));
+        let value = |cell| info.map_or(0, |info| info.named(cell));
         match event {
             // RACK and BBR write their bytes with every segment, the base
             // stack never does.
@@ -91,15 +82,15 @@ impl Evidence {
                 self.vote(record.stack_id(), family);
                 // RACK after 13.0 writes the gain and the kind of ACK.
                 if family == Stack::Rack && event == EventId::IN {
-                    self.bound(cell(place::PACING_GAIN) | cell(place::FLEX7) != 0);
+                    self.bound(value(cell::PACING_GAIN) | value(cell::FLEX7) != 0);
                 }
             }
             // RACK after 13.0 writes the lowest RTO and the segment count.
             EventId::TIMERSTAR if Evidence::sign(record) == Some(Stack::Rack) => {
-                self.bound(cell(place::LOST) != 0);
+                self.bound(value(cell::LOST) != 0);
             }
             EventId::DOSEG_DONE if Evidence::sign(record) == Some(Stack::Rack) => {
-                self.bound(cell(place::FLEX6) != 0);
+                self.bound(value(cell::FLEX6) != 0);
             }
             // Before 14 timers of the base stack had no fields.
             EventId::RTO if record.flex1() != 0 || record.flex2() != 0 => {
@@ -130,8 +121,8 @@ impl Evidence {
             | EventId::JUSTRET
             | EventId::DOSEG_DONE => {
                 let info = record.stackinfo()?;
-                let cell = |(offset, size)| info.cell(offset, size);
-                let is_bbr = matches!(cell(place::BBR_STATE), 1..=5) && cell(place::RTT_PROP) != 0;
+                let is_bbr =
+                    matches!(info.named(cell::BBR_STATE), 1..=5) && info.named(cell::RTT_PROP) != 0;
                 Some(if is_bbr { Stack::Bbr } else { Stack::Rack })
             }
             _ => None,
