@@ -10,6 +10,7 @@
 use super::candidate::LINK;
 use super::pool::{Pool, read_at};
 use super::scan::in_shares;
+use crate::format::Order;
 use crate::memory::AddressSpace;
 
 /// More records than any limit of the kernel lets a connection have.
@@ -86,8 +87,8 @@ pub fn find_pairs(
     pool: &Pool<'_>,
     threads: usize,
     progress: &(dyn Fn(u64) -> bool + Sync),
-    first: &(dyn Fn(u64) -> bool + Sync),
-    second: &(dyn Fn(u64) -> bool + Sync),
+    first: &(impl Fn(u64) -> bool + Sync),
+    second: &(impl Fn(u64) -> bool + Sync),
 ) -> Option<Vec<u64>> {
     let space = pool.space;
     let Some(dialect) = pool.kinds.dialects.first() else {
@@ -99,19 +100,24 @@ pub fn find_pairs(
             let start = aligned(space, window.offset, size);
             let body = window.body();
             let words = window.bytes.get(start..).unwrap_or(&[]);
-            let mut before: Option<u64> = None;
-            for (at, word) in words.chunks_exact(size).enumerate() {
-                let word = order.read(word, 0, size).unwrap_or(0);
-                if let Some(one) = before
-                    && second(word)
-                    && first(one)
-                {
-                    let at = start + (at - 1) * size;
-                    if body.contains(&at) {
-                        found.push(window.offset + at as u64);
-                    }
+            let mut hit = |index: usize| {
+                let at = start + index * size;
+                if body.contains(&at) {
+                    found.push(window.offset + at as u64);
                 }
-                before = Some(word).filter(|word| *word != 0);
+            };
+            // One loop for each size and order: the words are many.
+            match (size, order) {
+                (8, Order::Little) => pairs(words, u64::from_le_bytes, first, second, &mut hit),
+                (8, Order::Big) => pairs(words, u64::from_be_bytes, first, second, &mut hit),
+                (_, Order::Little) => {
+                    let read = |word| u64::from(u32::from_le_bytes(word));
+                    pairs(words, read, first, second, &mut hit);
+                }
+                (_, Order::Big) => {
+                    let read = |word| u64::from(u32::from_be_bytes(word));
+                    pairs(words, read, first, second, &mut hit);
+                }
             }
         });
     });
@@ -121,6 +127,26 @@ pub fn find_pairs(
         heads.dedup();
         heads
     })
+}
+
+/// Calls `hit` with the number of each word that is not 0, that `first` asks
+/// for and whose neighbour `second` asks for.
+#[inline]
+fn pairs<const SIZE: usize>(
+    bytes: &[u8],
+    read: impl Fn([u8; SIZE]) -> u64,
+    first: &impl Fn(u64) -> bool,
+    second: &impl Fn(u64) -> bool,
+    hit: &mut impl FnMut(usize),
+) {
+    let mut before = 0;
+    for (at, word) in bytes.as_chunks::<SIZE>().0.iter().enumerate() {
+        let word = read(*word);
+        if before != 0 && second(word) && first(before) {
+            hit(at - 1);
+        }
+        before = word;
+    }
 }
 
 /// Bytes from an offset to the first address that is a multiple of `size`.

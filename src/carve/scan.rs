@@ -2,7 +2,7 @@
 
 use super::candidate::{Found, LINK, is_record};
 use super::pool::segment_ports;
-use super::sieve::Sieve;
+use super::sieve::{Sieve, each_of};
 use super::tcppcap;
 use crate::bblog::Record;
 use crate::format::{Abi, Dialect, Formats, Order};
@@ -161,7 +161,10 @@ pub fn scan(
         all.records.extend(haul.records);
         all.packets.append(haul.packets);
     }
-    all.records.sort_unstable_by_key(|found| found.offset);
+    // Of a place that several sieves tell of, the first one's stays, whatever
+    // the threads did.
+    let order = |found: &Found| (found.offset, found.fits.trailing_zeros());
+    all.records.sort_unstable_by_key(order);
     all.records.dedup_by_key(|found| found.offset);
     if space
         .extents()
@@ -195,25 +198,25 @@ fn records(window: &Window<'_>, kinds: &Kinds, found: &mut Vec<Found>) {
     let Some(bytes) = window.bytes.get(body.start..end) else {
         return;
     };
-    for (sieve, bits) in &kinds.sieves {
-        sieve.each(bytes, |at| {
-            if at >= body.len() {
-                return;
-            }
-            let at = body.start + at;
-            if window
-                .phase
-                .is_some_and(|phase| !(phase + at as u64).is_multiple_of(ALIGNMENT))
-            {
-                return;
-            }
-            let Some(record) = window.bytes.get(at..) else {
-                return;
-            };
-            let next = link(window.bytes, at, kinds);
-            found.extend(kinds.found(window.offset + at as u64, next, record, *bits));
-        });
-    }
+    let sieves = kinds.sieves.iter().map(|(sieve, _)| sieve);
+    each_of(sieves, bytes, |at, number| {
+        if at >= body.len() {
+            return;
+        }
+        let at = body.start + at;
+        if window
+            .phase
+            .is_some_and(|phase| !(phase + at as u64).is_multiple_of(ALIGNMENT))
+        {
+            return;
+        }
+        let (Some(record), Some((_, bits))) = (window.bytes.get(at..), kinds.sieves.get(number))
+        else {
+            return;
+        };
+        let next = link(window.bytes, at, kinds);
+        found.extend(kinds.found(window.offset + at as u64, next, record, *bits));
+    });
 }
 
 fn packets(

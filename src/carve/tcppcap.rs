@@ -173,7 +173,8 @@ fn queues(offset: u64, bytes: &[u8], phase: u64, found: &mut Found) {
     for (index, word) in words.enumerate() {
         let word = u64::from_le_bytes(word.try_into().unwrap_or_default());
         // A pointer to an mbuf, then one to its m_nextpkt or another's.
-        if before & 0xff == 0 && word & 0xff == 8 && before >= PAGE && word >= PAGE {
+        // The second says more of common memory, so it is asked first.
+        if word & 0xff == 8 && before & 0xff == 0 && before >= PAGE && word >= PAGE {
             let at = start + (index - 1) * 8;
             let rest = &bytes[at..];
             let whole = Mbufq::read(&rest[..rest.len().min(24)], offset + at as u64);
