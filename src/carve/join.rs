@@ -26,6 +26,9 @@ pub struct Wanted {
 /// What two independent signs support.
 pub const TWO_SIGNS: u8 = 50;
 
+/// Of records with one serial number, how many are compared to find copies.
+const MOST_ALIKE: usize = 64;
+
 /// How much each sign is worth.
 mod sign {
     /// Every field is in its range.
@@ -460,10 +463,14 @@ impl Connection<'_, '_> {
             let Some(found) = pool.found.get(at as usize) else {
                 continue;
             };
-            let same_serial = kept.iter_mut().rev().take_while(|(before, _)| {
-                let before = pool.found.get(*before as usize);
-                before.is_some_and(|before| before.sn == found.sn)
-            });
+            let same_serial = kept
+                .iter_mut()
+                .rev()
+                .take(MOST_ALIKE)
+                .take_while(|(before, _)| {
+                    let before = pool.found.get(*before as usize);
+                    before.is_some_and(|before| before.sn == found.sn)
+                });
             let mut is_copy = false;
             for (before, origin) in same_serial {
                 let Some(before) = pool.found.get(*before as usize) else {

@@ -13,8 +13,9 @@ use super::scan::in_shares;
 use crate::format::Order;
 use crate::memory::AddressSpace;
 
-/// More records than any limit of the kernel lets a connection have.
-const MOST_ITEMS: usize = 6_000_000;
+/// How often each record may be met while lists are followed: by the list that
+/// holds it, and by copies of its head. Links that run in circles end here.
+const MOST_VISITS: usize = 16;
 
 /// A head and what it holds.
 #[derive(Clone, Debug)]
@@ -170,8 +171,9 @@ pub fn find(
     let has = |word| words.has(word);
     let heads = find_pairs(pool, threads, progress, &has, &has)?;
     let mut lists = Vec::new();
+    let mut visits = pool.found.len().saturating_mul(MOST_VISITS);
     for offset in heads {
-        if let Some(records) = follow(pool, offset) {
+        if let Some(records) = follow(pool, offset, &mut visits) {
             lists.push(List { offset, records });
         }
     }
@@ -180,7 +182,7 @@ pub fn find(
 
 /// The records from the first to the last item of a head; `None` if the links
 /// do not lead there.
-fn follow(pool: &mut Pool<'_>, head: u64) -> Option<Vec<u32>> {
+fn follow(pool: &mut Pool<'_>, head: u64, visits: &mut usize) -> Option<Vec<u32>> {
     let dialect = pool.kinds.dialects.first()?;
     let (size, order) = (dialect.abi.long(), dialect.order);
     let mut bytes = Vec::new();
@@ -188,7 +190,9 @@ fn follow(pool: &mut Pool<'_>, head: u64) -> Option<Vec<u32>> {
     let [first, last] = [0, size].map(|at| order.read(&bytes, at, size));
     let (mut item, last) = (first?, last?);
     let mut records = Vec::new();
-    while records.len() < MOST_ITEMS {
+    // A list has no record twice.
+    while records.len() < pool.found.len() {
+        *visits = visits.checked_sub(1)?;
         let at = pool.at_item(item).or_else(|| adopt(pool, item))?;
         records.push(at as u32);
         let next = pool.found.get(at)?.next;

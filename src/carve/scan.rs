@@ -165,7 +165,13 @@ pub fn scan(
     // the threads did.
     let order = |found: &Found| (found.offset, found.fits.trailing_zeros());
     all.records.sort_unstable_by_key(order);
-    all.records.dedup_by_key(|found| found.offset);
+    all.records.dedup_by(|later, kept| {
+        let is_same = later.offset == kept.offset;
+        if is_same {
+            kept.fits |= later.fits;
+        }
+        is_same
+    });
     if space
         .extents()
         .iter()
