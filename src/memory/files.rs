@@ -89,10 +89,9 @@ fn spool(
     })?;
     let compression = detect::compression(&head);
     let reader = Cursor::new(head).chain(reader);
-    let limit = options.max_unpacked.unwrap_or(u64::MAX);
     let unpacked = match compression {
-        Some(compression) => unpack::unpack(reader, compression, limit),
-        None => unpack::spool(reader, limit),
+        Some(compression) => unpack::unpack(reader, compression, options),
+        None => unpack::spool(reader, options),
     };
     into_source(unpacked, name, notes)
 }

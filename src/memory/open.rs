@@ -11,6 +11,8 @@ use super::{Machine, MemoryError, elf, lime, minidump, raw};
 use crate::input::detect;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// Layers of compression and dump headers around a container, at most.
 const MAX_LAYERS: usize = 6;
@@ -38,6 +40,8 @@ pub struct OpenOptions {
     /// Bytes to which one layer of compression may unpack; None: what the file
     /// system has room for.
     pub max_unpacked: Option<u64>,
+    /// Set by another thread or a signal to give up unpacking.
+    pub stop: Option<Arc<AtomicBool>>,
 }
 
 /// Opens an image in one file, or a device. `-` is standard input.
@@ -127,9 +131,8 @@ fn open_source(
         if let Some(compression) = detect::compression(head) {
             layers.push(unpack::name(compression));
             packed += 1;
-            let limit = options.max_unpacked.unwrap_or(u64::MAX);
             let reader = source.cursor(range.start, range.end);
-            let unpacked = unpack::unpack(reader, compression, limit);
+            let unpacked = unpack::unpack(reader, compression, options);
             source = files::into_source(unpacked, &name, &mut notes)?;
             range = 0..source.size();
             continue;

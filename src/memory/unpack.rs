@@ -1,11 +1,13 @@
 //! Compressed images become temporary files that have no name.
 
+use super::OpenOptions;
 use crate::input::detect::Compression;
 use flate2::read::MultiGzDecoder;
 use liblzma::read::XzDecoder;
 use liblzma::stream::{CONCATENATED, Stream};
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::sync::atomic::Ordering;
 
 /// Windows of up to 2 GiB: what zstd --long=31 writes. Only as much of one is
 /// touched as there is data.
@@ -57,13 +59,18 @@ pub(super) fn unpack<'a>(
             Box::new(decoder)
         }
     };
-    spool(unpacked, limit)
+    spool(unpacked, options)
 }
 
 /// Copies into a temporary file in `TMPDIR`, in constant memory. Pages of
 /// zeros become holes. What could be read is kept when reading fails; `Err` is
 /// a failure to write.
-pub(super) fn spool(mut reader: impl Read, limit: u64) -> io::Result<Unpacked> {
+pub(super) fn spool(mut reader: impl Read, options: &OpenOptions) -> io::Result<Unpacked> {
+    let limit = options.max_unpacked.unwrap_or(u64::MAX);
+    let is_stopped = || {
+        let stop = options.stop.as_ref();
+        stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
+    };
     let mut file = tempfile::tempfile()?;
     let mut chunk = vec![0; CHUNK];
     let mut len: u64 = 0;
@@ -84,6 +91,9 @@ pub(super) fn spool(mut reader: impl Read, limit: u64) -> io::Result<Unpacked> {
         }
         if filled == 0 {
             break;
+        }
+        if is_stopped() {
+            return Err(io::Error::other("interrupted"));
         }
         let room = usize::try_from(limit - len).unwrap_or(usize::MAX);
         is_limited = filled > room;
