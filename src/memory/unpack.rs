@@ -44,7 +44,7 @@ pub(super) struct Unpacked {
 pub(super) fn unpack<'a>(
     reader: impl Read + 'a,
     compression: Compression,
-    limit: u64,
+    options: &OpenOptions,
 ) -> io::Result<Unpacked> {
     let reader = BufReader::with_capacity(CHUNK, reader);
     let unpacked: Box<dyn Read + 'a> = match compression {
