@@ -6,6 +6,7 @@
 
 use super::candidate::is_record;
 use super::lists::{Words, find_pairs};
+use super::pointers;
 use super::pool::{Pool, read_at};
 use crate::bblog::{Header, Record};
 use crate::format::Dialect;
@@ -31,14 +32,20 @@ pub struct Block {
     pub is_live: bool,
 }
 
+/// The kernel's allocator takes larger ones from the kernel map.
+const LARGE: usize = 64 * 1024;
+
+impl Block {
+    /// Whether the kernel keeps it where the direct map does not lead.
+    pub fn is_large(&self) -> bool {
+        // Records are shorter than this in no version.
+        self.records.len() * 312 > LARGE
+    }
+}
+
 /// Finds the messages; records in them that the sieve did not take are added.
 pub fn find(pool: &mut Pool<'_>) -> Vec<Block> {
-    let by_offset: HashMap<u64, u32> = pool
-        .found
-        .iter()
-        .enumerate()
-        .map(|(at, found)| (found.offset, at as u32))
-        .collect();
+    let by_offset = by_offset(pool);
     let mut blocks = Vec::new();
     // A message ends before the next one begins, so no record is read twice.
     let mut end = 0;
@@ -55,7 +62,9 @@ pub fn find(pool: &mut Pool<'_>) -> Vec<Block> {
             .filter_map(|(number, dialect)| begin(pool, found.offset, number, dialect))
             .max_by_key(|block| block.dialect);
         if let Some(mut block) = block {
-            end = walk(pool, &mut block, &by_offset);
+            let start = block.offset + block.header.len() as u64;
+            let base = pool.space.virtual_of(start);
+            end = walk(pool, &mut block, &by_offset, base);
             blocks.push(block);
         }
     }
@@ -106,6 +115,49 @@ pub fn find_live(
 /// More programs than read the device at once.
 const MOST_READERS: u64 = 10_000;
 
+fn by_offset(pool: &Pool<'_>) -> HashMap<u64, u32> {
+    (0u32..)
+        .zip(&pool.found)
+        .map(|(at, found)| (found.offset, at))
+        .collect()
+}
+
+/// Walks messages that break off once more, by the addresses in the kernel map
+/// that entries of the queue have of them. `None` if told to stop.
+pub fn complete(
+    pool: &mut Pool<'_>,
+    blocks: &mut [Block],
+    threads: usize,
+    progress: &(dyn Fn(u64) -> bool + Sync),
+) -> Option<()> {
+    let broken = blocks.iter().filter(|block| !block.is_whole);
+    let offsets: Vec<u64> = broken.map(|block| block.offset).collect();
+    let found = pointers::find(
+        pool,
+        offsets.into_iter(),
+        std::iter::once(0),
+        threads,
+        progress,
+    )?;
+    let by_offset = by_offset(pool);
+    for (offset, address) in found {
+        let known = blocks.iter_mut().find(|block| block.offset == offset);
+        let Some(known) = known.filter(|block| !block.is_whole) else {
+            continue;
+        };
+        let mut again = Block {
+            records: Vec::new(),
+            ..known.clone()
+        };
+        let base = address.checked_add(again.header.len() as u64);
+        walk(pool, &mut again, &by_offset, base);
+        if again.records.len() > known.records.len() {
+            *known = again;
+        }
+    }
+    Some(())
+}
+
 /// The header in front of a record.
 fn begin(pool: &Pool<'_>, record: u64, number: usize, dialect: &Dialect) -> Option<Block> {
     let offset = record.checked_sub(dialect.header.size as u64)?;
@@ -127,8 +179,14 @@ fn begin(pool: &Pool<'_>, record: u64, number: usize, dialect: &Dialect) -> Opti
     })
 }
 
-/// Walks the records of a message; returns where they end in the image.
-fn walk(pool: &mut Pool<'_>, block: &mut Block, by_offset: &HashMap<u64, u32>) -> u64 {
+/// Walks the records of a message, the first of which is at the address `base`;
+/// returns where they end in the image.
+fn walk(
+    pool: &mut Pool<'_>,
+    block: &mut Block,
+    by_offset: &HashMap<u64, u32>,
+    base: Option<u64>,
+) -> u64 {
     let kinds = pool.kinds;
     let Some(dialect) = kinds.dialects.get(block.dialect) else {
         return 0;
@@ -138,17 +196,26 @@ fn walk(pool: &mut Pool<'_>, block: &mut Block, by_offset: &HashMap<u64, u32>) -
     };
     let start = block.offset + block.header.len() as u64;
     let mut left = length.saturating_sub(block.header.len() as u64);
-    let base = pool.space.virtual_of(start);
     let (mut done, mut end) = (0, start);
     let mut bytes = Vec::new();
+    let is_apart = base.is_some() && base != pool.space.virtual_of(start);
     while left > 0 {
         // Pages of a large message lie apart, but for their addresses.
-        let offset = match base.and_then(|base| base.checked_add(done)) {
-            Some(address) => pool.space.find_virtual(address).map(|(offset, _)| offset),
-            None => start.checked_add(done),
+        let address = base.and_then(|base| base.checked_add(done));
+        let place = match address {
+            Some(address) => pool.space.find_virtual(address),
+            None => start.checked_add(done).map(|offset| (offset, u64::MAX)),
         };
-        let Some(offset) = offset else { break };
-        read_at(pool.space, offset, super::scan::REACH, &mut bytes);
+        let Some((offset, there)) = place else { break };
+        match address.filter(|_| is_apart) {
+            Some(address) => {
+                bytes.clear();
+                bytes.resize(super::scan::REACH, 0);
+                let read = pool.space.read_virtual(address, &mut bytes);
+                bytes.truncate(read);
+            }
+            None => read_at(pool.space, offset, super::scan::REACH, &mut bytes),
+        }
         let known = by_offset.get(&offset).copied();
         let len = match known {
             Some(_) => Record::new(&bytes, dialect),
@@ -160,11 +227,29 @@ fn walk(pool: &mut Pool<'_>, block: &mut Block, by_offset: &HashMap<u64, u32>) -
         let Some(len) = len.filter(|len| *len <= left) else {
             break;
         };
-        let record = known.or_else(|| {
-            let found = kinds.lenient(offset, 0, &bytes)?;
-            Some(pool.add(found) as u32)
-        });
-        let Some(record) = record else { break };
+        let is_cut = is_apart && there < len;
+        let found = match known {
+            Some(_) if !is_cut => None,
+            _ => match kinds.lenient(offset, 0, &bytes) {
+                Some(found) => Some(found),
+                None => break,
+            },
+        };
+        if let Some(address) = address.filter(|_| is_cut) {
+            pool.set_apart(offset, address);
+        }
+        let record = match (known, found) {
+            (Some(known), None) => known,
+            (Some(known), Some(found)) => {
+                // Its other half was another's.
+                if let Some(slot) = pool.found.get_mut(known as usize) {
+                    *slot = found;
+                }
+                known
+            }
+            (None, Some(found)) => pool.add(found) as u32,
+            (None, None) => break,
+        };
         if let Some(found) = pool.found.get_mut(record as usize) {
             // What stands in front is no link.
             found.next = 0;

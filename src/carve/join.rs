@@ -10,7 +10,7 @@ use super::pool::Pool;
 use crate::bblog::header::{self, Facts};
 use crate::bblog::{Header, Known, Life, Origin, Record};
 use crate::format::Dialect;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 /// What of the findings to keep.
@@ -57,6 +57,10 @@ pub struct Evidence<'a> {
     /// Whether a record that nothing holds is known to be free: the image has
     /// all of the memory.
     pub is_complete: bool,
+    /// The boot of the clock that `Wanted::boot_us` is of.
+    pub boot: usize,
+    /// Where symbols told which records are live: these, and no others.
+    pub reached: Option<&'a HashSet<u32>>,
 }
 
 /// Records of one connection with what is known of it, as one message.
@@ -153,7 +157,7 @@ fn held(evidence: &Evidence<'_>) -> HashMap<u32, Place> {
         evidence
             .owners
             .get(*list)
-            .map(|owner| rank_of(owner.holder))
+            .map(|owner| (!owner.is_exact, rank_of(owner.holder)))
     };
     // Of several heads of one list, some are copies: what is known best counts.
     let mut order: Vec<usize> = (0..evidence.lists.len()).collect();
@@ -189,8 +193,8 @@ pub fn boot_times(evidence: &Evidence<'_>, wanted: &Wanted) -> HashMap<Option<us
         }
     }
     if let Some(boot_us) = wanted.boot_us {
-        // Said by the user: of the boot that most records are of.
-        times.insert(Some(0), boot_us);
+        // Said by the user or by symbols.
+        times.insert(Some(evidence.boot), boot_us);
         times.entry(None).or_insert(boot_us);
     }
     times
@@ -320,20 +324,20 @@ impl Connection<'_, '_> {
     /// What is known of the connection as a whole.
     fn own_label(&mut self, records: &[(u32, Origin)]) -> Label {
         let mut label = Label::default();
-        let mut seen: Vec<(Holder, u32)> = Vec::new();
+        let mut seen: Vec<(bool, Holder, u32)> = Vec::new();
         for (at, _) in records {
             if let Some(Place::List(list)) = self.held.get(at)
                 && let Some(owner) = self.evidence.owners.get(*list as usize)
-                && !seen.contains(&(owner.holder, *list))
+                && !seen.iter().any(|(_, _, known)| known == list)
             {
-                seen.push((owner.holder, *list));
+                seen.push((!owner.is_exact, owner.holder, *list));
             }
         }
         // A connection knows itself best.
-        seen.sort_by_key(|(holder, list)| (rank_of(*holder), *list));
+        seen.sort_by_key(|(order, holder, list)| (*order, rank_of(*holder), *list));
         let owners = seen
             .iter()
-            .filter_map(|(_, list)| self.evidence.owners.get(*list as usize));
+            .filter_map(|(_, _, list)| self.evidence.owners.get(*list as usize));
         let mut conflict = false;
         for owner in owners {
             let is_set = |ends: &&Ends| ends.ports().1 != 0;
@@ -379,6 +383,12 @@ impl Connection<'_, '_> {
     }
 
     fn life(&self, at: u32) -> Life {
+        if let Some(reached) = self.evidence.reached {
+            return match reached.contains(&at) {
+                true => Life::Live,
+                false => Life::Dead,
+            };
+        }
         let is_held = match self.held.get(&at) {
             Some(Place::List(list)) => match self.evidence.owners.get(*list as usize) {
                 // A head may be left over in freed memory, too.
@@ -387,6 +397,10 @@ impl Connection<'_, '_> {
             },
             Some(Place::Block(block)) => {
                 let block = self.evidence.blocks.get(*block as usize);
+                // Large ones lie in the kernel map; who points there is not known.
+                if block.is_some_and(|block| !block.is_live && block.is_large()) {
+                    return Life::Unknown;
+                }
                 block.is_some_and(|block| block.is_live)
             }
             None => false,
@@ -402,7 +416,9 @@ impl Connection<'_, '_> {
 
     /// Of copies, which one tells most.
     fn rank(&self, at: u32) -> u8 {
+        let reached = self.evidence.reached;
         match self.held.get(&at) {
+            _ if reached.is_some_and(|reached| !reached.contains(&at)) => 0,
             Some(Place::Block(_)) => 2,
             Some(Place::List(_)) => 1,
             None => 0,

@@ -193,4 +193,8 @@ impl AddressSpace for Learned<'_> {
     fn physical_of(&self, offset: u64) -> Option<u64> {
         self.image.physical_of(offset)
     }
+
+    fn is_stable(&self, offset: u64, read: &[u8]) -> bool {
+        self.image.is_stable(offset, read)
+    }
 }

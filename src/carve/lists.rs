@@ -151,7 +151,7 @@ fn pairs<const SIZE: usize>(
 }
 
 /// Bytes from an offset to the first address that is a multiple of `size`.
-fn aligned(space: &dyn AddressSpace, offset: u64, size: usize) -> usize {
+pub(super) fn aligned(space: &dyn AddressSpace, offset: u64, size: usize) -> usize {
     let address = space.virtual_of(offset).unwrap_or(offset);
     let over = (address % size as u64) as usize;
     (size - over) % size
@@ -207,7 +207,7 @@ fn follow(pool: &mut Pool<'_>, head: u64, visits: &mut usize) -> Option<Vec<u32>
 
 /// Takes in the item at an address as a record, because a list says so: its
 /// time may be garbage, as that of some events is.
-fn adopt(pool: &mut Pool<'_>, item: u64) -> Option<usize> {
+pub(super) fn adopt(pool: &mut Pool<'_>, item: u64) -> Option<usize> {
     let (offset, _) = pool.space.find_virtual(item.checked_add(LINK as u64)?)?;
     let (link, _) = pool.space.find_virtual(item)?;
     let dialect = pool.kinds.dialects.first()?;

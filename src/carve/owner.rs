@@ -7,6 +7,7 @@
 //! kernel's are tried, and what they give is held against the records.
 
 use super::lists::List;
+use super::pointers;
 use super::pool::Pool;
 use crate::bblog::endpoints::{AF_INET, AF_INET6};
 use crate::bblog::header::ENDPOINTS;
@@ -14,6 +15,7 @@ use crate::bblog::until_nul;
 use crate::format::Structures;
 use crate::format::structures::Place;
 use crate::memory::AddressSpace;
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 /// Endpoints as the kernel has them, which is also how a header has them.
@@ -38,6 +40,27 @@ impl Ends {
         }
         let af = if local.is_ipv6() { AF_INET6 } else { AF_INET };
         Ends { bytes, af }
+    }
+
+    /// Local and foreign end.
+    pub fn endpoints(&self) -> (SocketAddr, SocketAddr) {
+        let (local, foreign) = self.ports();
+        let address = |at: usize| {
+            let mut slot = [0; 16];
+            let there = self.bytes.get(at..at + 16);
+            there
+                .into_iter()
+                .for_each(|bytes| slot.copy_from_slice(bytes));
+            let [.., a, b, c, d] = slot;
+            match self.af {
+                AF_INET6 => IpAddr::from(slot),
+                _ => IpAddr::from([a, b, c, d]),
+            }
+        };
+        (
+            SocketAddr::new(address(20), local),
+            SocketAddr::new(address(4), foreign),
+        )
     }
 
     /// Local and foreign port.
@@ -71,10 +94,12 @@ pub struct Owner {
     /// Of a connection: which of the known kernels fits, and where its tcpcb is.
     pub kernel: Option<usize>,
     pub tcpcb: Option<u64>,
+    /// The kernel's own lists lead to it, from a symbol on.
+    pub is_exact: bool,
 }
 
 impl Owner {
-    fn new(holder: Holder) -> Owner {
+    pub fn new(holder: Holder) -> Owner {
         Owner {
             holder,
             ends: None,
@@ -83,6 +108,7 @@ impl Owner {
             reason: None,
             kernel: None,
             tcpcb: None,
+            is_exact: false,
         }
     }
 }
@@ -145,19 +171,51 @@ impl Reader<'_> {
     }
 }
 
-/// Says who holds a list.
-pub fn owner(pool: &Pool<'_>, list: &List, kernels: &[Structures]) -> Owner {
-    let unknown = Owner::new(Holder::Unknown);
-    let first = list
-        .records
-        .first()
-        .and_then(|at| pool.found.get(*at as usize));
-    let (Some(head), Some(first)) = (pool.space.virtual_of(list.offset), first) else {
-        return unknown;
-    };
-    let Some(dialect) = pool.dialect(first) else {
-        return unknown;
-    };
+/// Says who holds each of the lists. `None` if told to stop.
+pub fn owners(
+    pool: &Pool<'_>,
+    lists: &[List],
+    kernels: &[Structures],
+    threads: usize,
+    progress: &(dyn Fn(u64) -> bool + Sync),
+) -> Option<Vec<Owner>> {
+    let mut owners: Vec<Owner> = lists
+        .iter()
+        .map(|list| {
+            let head = pool.space.virtual_of(list.offset);
+            head.and_then(|head| owner(pool, list, head, kernels))
+                .unwrap_or_else(|| Owner::new(Holder::Unknown))
+        })
+        .collect();
+    // What a structure is told by may lie on its other page, which the direct
+    // map does not have next to the head's.
+    let open: HashMap<u64, usize> = (0..lists.len())
+        .filter(|at| owners.get(*at).is_some_and(|owner| owner.ends.is_none()))
+        .filter_map(|at| Some((lists.get(at)?.offset, at)))
+        .collect();
+    let fields = kernels
+        .iter()
+        .filter_map(|kernel| kernel.place("tcpcb", "t_logs.stqh_first"))
+        .map(|place| place.offset.into());
+    let heads = open.keys().copied();
+    for (offset, head) in pointers::find(pool, heads, fields, threads, progress)? {
+        let Some(at) = open.get(&offset) else {
+            continue;
+        };
+        if let (Some(list), Some(known)) = (lists.get(*at), owners.get_mut(*at))
+            && let Some(better) = owner(pool, list, head, kernels)
+            && (better.ends.is_some() && known.ends.is_none() || known.holder == Holder::Unknown)
+        {
+            *known = better;
+        }
+    }
+    Some(owners)
+}
+
+/// Says who holds a list whose head is at `head`.
+fn owner(pool: &Pool<'_>, list: &List, head: u64, kernels: &[Structures]) -> Option<Owner> {
+    let first = pool.found.get(*list.records.first()? as usize)?;
+    let dialect = pool.dialect(first)?;
     let reader = Reader {
         space: pool.space,
         long: dialect.abi.long(),
@@ -167,7 +225,6 @@ pub fn owner(pool: &Pool<'_>, list: &List, kernels: &[Structures]) -> Owner {
     node(&reader, head, count, dialect.version)
         .or_else(|| entry(&reader, head, count, dialect.version))
         .or_else(|| connection(&reader, pool, list, head, kernels, dialect.version))
-        .unwrap_or(unknown)
 }
 
 /// `struct tcp_log_id_node`: its endpoints, the list, the number of records,

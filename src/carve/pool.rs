@@ -16,6 +16,9 @@ pub struct Pool<'s> {
     usual: usize,
     /// By the address of the item: of the link in front of the record.
     by_item: HashMap<u64, u32>,
+    /// Addresses of records, by their offset, that go on elsewhere than the
+    /// direct map does.
+    apart: HashMap<u64, u64>,
 }
 
 impl<'s> Pool<'s> {
@@ -27,6 +30,7 @@ impl<'s> Pool<'s> {
             usual: usual(kinds, &found),
             found: Vec::new(),
             by_item: HashMap::with_capacity(found.len()),
+            apart: HashMap::new(),
         };
         let mut bytes = Vec::new();
         for mut found in found {
@@ -56,6 +60,12 @@ impl<'s> Pool<'s> {
         }
         self.found.push(found);
         at
+    }
+
+    /// Tells that a record goes on at another place than the bytes behind it,
+    /// by its address.
+    pub fn set_apart(&mut self, offset: u64, address: u64) {
+        self.apart.insert(offset, address);
     }
 
     /// Where the item of a record lies in virtual memory.
@@ -95,7 +105,15 @@ impl<'s> Pool<'s> {
             return false;
         };
         let whole = dialect.record.size + dialect.verbose.size;
-        read_at(self.space, found.offset, whole, bytes);
+        match self.apart.get(&found.offset) {
+            Some(address) => {
+                bytes.clear();
+                bytes.resize(whole, 0);
+                let there = self.space.read_virtual(*address, bytes);
+                bytes.truncate(there);
+            }
+            None => read_at(self.space, found.offset, whole, bytes),
+        }
         match Record::new(bytes, dialect).map(|record| record.bytes().len()) {
             Some(len) => {
                 bytes.truncate(len);

@@ -3,13 +3,15 @@
 use super::clock::Clock;
 use super::join::{self, Carved, Counts, Evidence, Wanted};
 use super::learn::{Learned, Sighting, sightings};
-use super::owner::{Ends, owner};
+use super::owner::{Ends, owners};
 use super::packet::Packet;
 use super::pool::Pool;
 use super::scan::{For, Kinds, scan};
+use super::symbols::{self, Symbols};
 use super::{blocks, group, lists, phase, tcppcap};
 use crate::bblog::{Header, Life};
 use crate::format::{Abi, Formats, Order, Structures};
+use crate::kernel::KernelFile;
 use crate::memory::{AddressSpace, Machine};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -57,6 +59,8 @@ pub struct Outcome<'p> {
     pub kernel: Option<(String, usize)>,
     /// Addresses were learnt from the records themselves.
     pub is_learnt: bool,
+    /// What a kernel file told.
+    pub symbols: Option<Symbols>,
 }
 
 /// A packet and what it belongs to.
@@ -100,11 +104,25 @@ impl When {
 }
 
 /// Carves an image and gives what was found to `then`; `None` if `progress`
-/// said to stop.
+/// said to stop. `kernels` are the structures to try, of several that fit
+/// equally well the first; with a kernel file, its own come first.
 pub fn carve<R>(
     image: &dyn AddressSpace,
     formats: &Formats,
     kernels: &[Structures],
+    settings: &Settings,
+    progress: Progress<'_>,
+    then: impl FnOnce(Outcome<'_>) -> R,
+) -> Option<R> {
+    carve_with(image, formats, kernels, None, settings, progress, then)
+}
+
+/// As [`carve`], with the kernel file of the image.
+pub fn carve_with<R>(
+    image: &dyn AddressSpace,
+    formats: &Formats,
+    kernels: &[Structures],
+    kernel: Option<&KernelFile>,
     settings: &Settings,
     progress: Progress<'_>,
     then: impl FnOnce(Outcome<'_>) -> R,
@@ -135,6 +153,7 @@ pub fn carve<R>(
             found,
             haul.packets,
             kernels,
+            kernel,
             settings,
             progress,
             false,
@@ -176,6 +195,7 @@ pub fn carve<R>(
             records,
             haul.packets,
             kernels,
+            kernel,
             settings,
             progress,
             true,
@@ -187,6 +207,7 @@ pub fn carve<R>(
             records,
             haul.packets,
             kernels,
+            kernel,
             settings,
             progress,
             false,
@@ -202,6 +223,7 @@ fn finish<R>(
     records: Vec<super::candidate::Found>,
     packets: tcppcap::Found,
     kernels: &[Structures],
+    kernel: Option<&KernelFile>,
     settings: &Settings,
     progress: Progress<'_>,
     is_learnt: bool,
@@ -213,12 +235,12 @@ fn finish<R>(
     if !blocks::find_live(&pool, &mut blocks, settings.threads, &searching) {
         return None;
     }
-    let lists = lists::find(&mut pool, settings.threads, &searching)?;
+    blocks::complete(&mut pool, &mut blocks, settings.threads, &searching)?;
+    let mut lists = lists::find(&mut pool, settings.threads, &searching)?;
+    let mut owners = owners(&pool, &lists, kernels, settings.threads, &searching)?;
+    let mut symbols = kernel
+        .map(|kernel| symbols::apply(&mut pool, kernel, kernels, &mut lists, &mut owners, &blocks));
     let clock = Clock::of(&pool.found);
-    let owners: Vec<_> = lists
-        .iter()
-        .map(|list| owner(&pool, list, kernels))
-        .collect();
     let together: Vec<&[u32]> = lists
         .iter()
         .map(|list| &list.records[..])
@@ -234,18 +256,36 @@ fn finish<R>(
         owners: &owners,
         blocks: &blocks,
         is_complete: settings.is_complete && !is_learnt,
+        boot: 0,
+        reached: None,
     };
+    let mut wanted = settings.wanted;
+    if let Some(symbols) = &mut symbols {
+        symbols.clocks(
+            &pool,
+            &clock,
+            &join::boot_times(&evidence, &Wanted::default()),
+        );
+        evidence.boot = symbols.boot;
+        wanted.boot_us = wanted.boot_us.or(symbols.walked.boot_us);
+    }
+    if let Some(symbols) = &symbols
+        && symbols.is_exact
+        && evidence.is_complete
+    {
+        evidence.reached = Some(&symbols.reached);
+    }
     let (packets, rejected) = tcppcap::assemble(space, packets);
     let known = endpoints(&packets);
-    let (messages, counts) = join::join(&mut evidence, &settings.wanted, &known);
-    let boot_us = join::boot_times(&evidence, &settings.wanted)
-        .get(&Some(0))
+    let (messages, counts) = join::join(&mut evidence, &wanted, &known);
+    let boot_us = join::boot_times(&evidence, &wanted)
+        .get(&Some(evidence.boot))
         .copied()
-        .or(settings.wanted.boot_us);
+        .or(wanted.boot_us);
     let before = packets.len();
     let wanted = packets.into_iter().filter(|packet| {
-        packet.confidence >= settings.wanted.min_confidence
-            && (!settings.wanted.live_only || packet.life == Life::Live)
+        packet.confidence >= wanted.min_confidence
+            && (!wanted.live_only || packet.life == Life::Live)
     });
     let packets: Vec<Saved> = place(wanted.collect(), &messages, &pool);
     let doubtful_packets = (before - packets.len()) as u64;
@@ -268,6 +308,7 @@ fn finish<R>(
         clock,
         kernel,
         is_learnt,
+        symbols,
     }))
 }
 

@@ -6,8 +6,10 @@ use super::progress::Progress;
 use super::say::say;
 use crate::carve::join::{TWO_SIGNS, Wanted};
 use crate::carve::run::{self, Outcome, Settings, Step};
-use crate::format::Formats;
-use crate::memory::{self, Container, Image, Machine, MemoryError, OpenOptions, PhysicalRange};
+use crate::carve::symbols::Symbols;
+use crate::format::{Formats, Structures};
+use crate::kernel::{self, KernelFile};
+use crate::memory::{self, Container, Image, Machine, OpenOptions, PhysicalRange};
 use crate::output::Sink;
 use crate::output::carved::{self, Written};
 use crate::output::escape::Escaped;
@@ -195,7 +197,11 @@ impl Carve {
             signal_hook::flag::register_conditional_default(signal, Arc::clone(&stop))?;
             signal_hook::flag::register(signal, Arc::clone(&stop))?;
         }
+        let kernel = self.kernel_file()?;
         let (images, failed) = self.open()?;
+        if let Some(kernel) = &kernel {
+            images.iter().try_for_each(|image| kernel.fits(image))?;
+        }
         let mut out = self.out(common, formats)?;
         let mut any = false;
         let mut damaged = false;
@@ -208,8 +214,10 @@ impl Carve {
             }
             out.sink().source(&image.name);
             let mut picker = Picker::new(select.clone(), self.meaning.stacks().by_id());
-            let written = self.image(common, formats, image, &stop, &mut picker, &mut out)?;
-            any |= written != Written::default();
+            let kernel = kernel.as_ref();
+            let written =
+                self.image(common, formats, image, kernel, &stop, &mut picker, &mut out)?;
+            any |= written.any();
         }
         let written = || match (&self.output, &self.directory) {
             (Some(path), _) | (None, Some(path)) => format!("writing {}", path.display()),
@@ -223,6 +231,27 @@ impl Carve {
                 (false, false) => Status::Partial,
             },
         )
+    }
+
+    /// Loads the kernel file, if there is one.
+    fn kernel_file(&self) -> anyhow::Result<Option<Kernel>> {
+        let Some(path) = &self.kernel else {
+            return Ok(None);
+        };
+        let file = kernel::load(path)?;
+        let name = path.display();
+        if file.symbols.is_empty() {
+            return Err(anyhow!(
+                "{name}: no symbols of a FreeBSD kernel in it; give the kernel's own file, \
+                 /boot/kernel/kernel or kernel.debug, as it was when the image was made"
+            ));
+        }
+        let machine = kernel_machine(path).with_context(|| name.to_string())?;
+        Ok(Some(Kernel {
+            name: name.to_string(),
+            file,
+            machine,
+        }))
     }
 
     /// Opens every image; consecutive raw ones as one. True if some could not be.
@@ -295,11 +324,13 @@ impl Carve {
         })
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what goes in and what comes out")]
     fn image(
         &self,
         common: &Common,
         formats: &'static Formats,
         image: &Image,
+        kernel: Option<&Kernel>,
         stop: &AtomicBool,
         picker: &mut Picker,
         out: &mut Out,
@@ -330,15 +361,25 @@ impl Carve {
             }
             !stop.load(Ordering::Relaxed)
         };
-        let carved = run::carve(
+        // Of several that fit equally well, those of the kernel file.
+        let own = kernel.map(|kernel| &kernel.file.structures);
+        let own = own.filter(|own| !own.is_empty());
+        let known = formats.structures().iter();
+        let structures: Vec<Structures> = own.into_iter().chain(known).cloned().collect();
+        let carved = run::carve_with(
             image,
             formats,
-            formats.structures(),
+            &structures,
+            kernel.map(|kernel| &kernel.file),
             &settings,
             &tell,
             |outcome| {
                 let written = carved::write(&outcome, picker, out.sink())?;
-                Ok::<_, anyhow::Error>((written, summary(image, &outcome, written)))
+                let mut lines = summary(image, &outcome, written);
+                if let (Some(kernel), Some(symbols)) = (kernel, &outcome.symbols) {
+                    kernel.tell(image, symbols, &mut lines);
+                }
+                Ok::<_, anyhow::Error>((written, lines))
             },
         );
         drop(progress);
@@ -385,6 +426,12 @@ fn summary(image: &Image, outcome: &Outcome<'_>, written: Written) -> Vec<String
         "  left out: {} further copies, {} with too few signs, {} not live, {} packets with too few signs",
         counts.copies, counts.doubtful, counts.not_live, outcome.doubtful_packets
     ));
+    if written.changed > 0 {
+        lines.push(format!(
+            "  left out: {} records that changed while they were read",
+            written.changed
+        ));
+    }
     if let Some((kernel, connections)) = &outcome.kernel {
         lines.push(format!(
             "  structures of {kernel} fit {connections} connections"
@@ -406,8 +453,110 @@ fn summary(image: &Image, outcome: &Outcome<'_>, written: Written) -> Vec<String
     lines
 }
 
-/// Kept for errors that name the image.
-#[expect(dead_code, reason = "until --kernel is wired")]
-fn is_memory_error(error: &anyhow::Error) -> bool {
-    error.is::<MemoryError>()
+/// The kernel file and what it is of.
+struct Kernel {
+    name: String,
+    file: KernelFile,
+    machine: Option<Machine>,
+}
+
+/// Problems of the walk that are told.
+const MOST_TOLD: usize = 5;
+
+impl Kernel {
+    /// Refuses the file if it is of another machine than the image.
+    fn fits(&self, image: &Image) -> anyhow::Result<()> {
+        match (self.machine, image.machine) {
+            (Some(ours), Some(theirs)) if ours != theirs => Err(anyhow!(
+                "{} is a kernel of {}, but {} is of {}",
+                self.name,
+                ours.name(),
+                image.name,
+                theirs.name()
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the symbols told, and where the search says something else.
+    fn tell(&self, image: &Image, symbols: &Symbols, lines: &mut Vec<String>) {
+        let walked = &symbols.walked;
+        // The header of a dump has the first line of it, or a part of that.
+        let in_header = || {
+            let (file, header) = (self.file.version.as_ref()?, image.version_string.as_ref()?);
+            let header = header.lines().next()?.trim_end();
+            let is_same = walked.version.is_some() || file.starts_with(header);
+            (!is_same).then(|| (file.clone(), header.to_owned()))
+        };
+        if let Some((file, found)) = symbols.versions.clone().or_else(in_header) {
+            lines.push(format!(
+                "  warning: {} is {file:?}, but the image is of {found:?}",
+                self.name
+            ));
+        }
+        lines.push(format!(
+            "  symbols: {} records of {} lists, {} connections, {} log IDs, {} messages in the queue{}",
+            symbols.reached.len(),
+            symbols.holders,
+            walked.pcbs.len(),
+            walked.buckets.len(),
+            walked.queue.len(),
+            match symbols.is_exact {
+                true => "",
+                false => "; not taken for all that there is",
+            }
+        ));
+        if symbols.adopted > 0 {
+            lines.push(format!(
+                "  symbols: {} records that the search did not see",
+                symbols.adopted
+            ));
+        }
+        lines.extend(more(
+            &walked.problems,
+            walked.problems.len(),
+            MOST_TOLD,
+            "symbols",
+        ));
+        if symbols.disagreements > 0 {
+            let what = "symbols and search disagree";
+            lines.extend(more(&symbols.told, symbols.disagreements, MOST_TOLD, what));
+        }
+    }
+}
+
+/// The first of some lines, and how many more there are.
+fn more(all: &[String], count: usize, most: usize, what: &str) -> Vec<String> {
+    let mut lines: Vec<String> = all
+        .iter()
+        .take(most)
+        .map(|line| format!("  {what}: {line}"))
+        .collect();
+    if count > lines.len() {
+        lines.push(format!("  {what}: and {} more", count - lines.len()));
+    }
+    lines
+}
+
+/// The machine that an ELF file says it is for.
+fn kernel_machine(path: &Path) -> std::io::Result<Option<Machine>> {
+    use std::io::Read;
+    let mut head = [0; 20];
+    std::fs::File::open(path)?.read_exact(&mut head)?;
+    let [.., a, b] = head;
+    let is_big = head.get(5) == Some(&2);
+    let number = match is_big {
+        true => u16::from_be_bytes([a, b]),
+        false => u16::from_le_bytes([a, b]),
+    };
+    // EM_ of each, as ELF numbers them.
+    Ok(match number {
+        62 => Some(Machine::Amd64),
+        183 => Some(Machine::Arm64),
+        243 => Some(Machine::Riscv64),
+        3 => Some(Machine::I386),
+        40 => Some(Machine::Arm),
+        21 => Some(Machine::Powerpc64),
+        _ => None,
+    })
 }

@@ -327,4 +327,13 @@ impl AddressSpace for Image {
         let extent = self.extent_at(offset)?;
         extent.physical?.checked_add(offset - extent.offset)
     }
+
+    fn is_stable(&self, offset: u64, read: &[u8]) -> bool {
+        // What was read beyond the extent was at another offset.
+        let there = self
+            .extent_at(offset)
+            .map_or(0, |extent| extent.len - (offset - extent.offset));
+        let len = usize::try_from(there).unwrap_or(usize::MAX).min(read.len());
+        self.confirm(offset, read.get(..len).unwrap_or(read))
+    }
 }

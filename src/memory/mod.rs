@@ -122,6 +122,12 @@ pub trait AddressSpace: Sync {
     fn read_physical(&self, address: u64, buffer: &mut [u8]) -> usize {
         read(self, address, buffer, AddressSpace::find_physical)
     }
+
+    /// Whether the bytes at an offset still are what was read there: live
+    /// memory is read again, other memory does not change.
+    fn is_stable(&self, _offset: u64, _read: &[u8]) -> bool {
+        true
+    }
 }
 
 fn read<S: AddressSpace + ?Sized>(

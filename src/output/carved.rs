@@ -3,21 +3,33 @@
 
 use super::Sink;
 use crate::bblog::header::{self, Facts};
-use crate::bblog::{Captured, Header, Known, Message, Origin};
+use crate::bblog::{Captured, Header, Known, Message, Origin, Record};
 use crate::carve::owner::Ends;
 use crate::carve::packet::Direction;
 use crate::carve::run::{Outcome, Saved, When};
 use crate::format::Dialect;
 use crate::select::{Picked, Picker};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
+use std::sync::Arc;
 
 /// What reached the sink.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Written {
     pub records: u64,
     pub packets: u64,
+    /// Records of live memory that were overwritten while it was read, and are
+    /// not written.
+    pub changed: u64,
+}
+
+impl Written {
+    /// Whether anything was.
+    pub fn any(&self) -> bool {
+        self.records + self.packets > 0
+    }
 }
 
 /// Writes everything that `picker` wants.
@@ -32,6 +44,7 @@ pub fn write(
         sink,
         picked: Picked::default(),
         written: Written::default(),
+        stacks: HashMap::new(),
     };
     let mut packets: BTreeMap<usize, Vec<(usize, &Saved)>> = BTreeMap::new();
     let mut alone: BTreeMap<Option<(SocketAddr, SocketAddr)>, Vec<&Saved>> = BTreeMap::new();
@@ -61,6 +74,9 @@ struct Writer<'w> {
     sink: &'w mut dyn Sink,
     picked: Picked,
     written: Written,
+    /// Names of the TCP stacks of the message's records, by their ids; empty
+    /// where they are not known.
+    stacks: HashMap<u8, Arc<str>>,
 }
 
 impl Writer<'_> {
@@ -70,11 +86,34 @@ impl Writer<'_> {
             return Ok(());
         };
         let pool = outcome.pool;
+        self.stacks.clear();
+        // Ids are given out at each boot anew.
+        let first = carved.records.first();
+        let first = first.and_then(|(at, _)| pool.found.get(*at as usize));
+        if let Some(symbols) = &outcome.symbols
+            && first.and_then(|found| outcome.clock.boot(found)) == Some(symbols.boot)
+        {
+            self.stacks.clone_from(&symbols.stacks);
+        }
         let (mut bytes, mut one) = (Vec::new(), Vec::new());
         let mut origins: Vec<Origin> = Vec::with_capacity(carved.records.len());
+        // How many records are there of those up to each.
+        let mut there: Vec<usize> = Vec::with_capacity(carved.records.len());
         for (at, origin) in &carved.records {
+            there.push(origins.len());
             let found = pool.found.get(*at as usize);
-            if found.is_some_and(|found| pool.read(found, &mut one)) {
+            if let Some(found) = found
+                && pool.read(found, &mut one)
+            {
+                // Its bytes now are those that were found, and stay so.
+                let record = Record::new(&one, &carved.dialect);
+                let is_it = record.is_some_and(|record| {
+                    (record.sn(), record.uptime_us()) == (found.sn, found.uptime_us)
+                });
+                if !is_it || !pool.space.is_stable(found.offset, &one) {
+                    self.written.changed += 1;
+                    continue;
+                }
                 origins.push(Origin {
                     at: bytes.len(),
                     ..*origin
@@ -82,6 +121,10 @@ impl Writer<'_> {
                 bytes.extend_from_slice(&one);
             }
         }
+        let packets: Vec<(usize, &Saved)> = packets
+            .iter()
+            .map(|(at, saved)| (there.get(*at).copied().unwrap_or(origins.len()), *saved))
+            .collect();
         let mut header = carved.header.clone();
         set_length(&mut header, &carved.dialect, bytes.len());
         // Pieces end where packets come.
@@ -99,11 +142,11 @@ impl Writer<'_> {
             }
             let last = cut == origins.len();
             if cut > start || first || last {
-                self.piece(
+                self.pieces(
                     &carved.dialect,
                     &header,
                     carved.known,
-                    &bytes[from..upto],
+                    bytes.get(from..upto).unwrap_or(&[]),
                     &inside,
                     first,
                     last,
@@ -121,6 +164,48 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// Hands over records in pieces of one stack each, where stacks have names.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a message")]
+    fn pieces(
+        &mut self,
+        dialect: &Dialect,
+        header: &[u8],
+        known: Known,
+        records: &[u8],
+        origins: &[Origin],
+        first: bool,
+        last: bool,
+    ) -> io::Result<()> {
+        let runs = match self.stacks.is_empty() {
+            true => vec![(None, 0..origins.len())],
+            false => runs(dialect, records, origins),
+        };
+        let count = runs.len();
+        for (number, (id, run)) in runs.into_iter().enumerate() {
+            let place = |at: usize| origins.get(at).map_or(records.len(), |origin| origin.at);
+            let (from, upto) = match number + 1 == count {
+                true => (place(run.start), records.len()),
+                false => (place(run.start), place(run.end)),
+            };
+            let mut inside = origins.get(run).unwrap_or(&[]).to_vec();
+            for origin in &mut inside {
+                origin.at -= from;
+            }
+            let name = id.and_then(|id| self.stacks.get(&id)).cloned();
+            self.piece(
+                dialect,
+                header,
+                known,
+                records.get(from..upto).unwrap_or(&[]),
+                &inside,
+                name.as_ref(),
+                first && number == 0,
+                last && number + 1 == count,
+            )?;
+        }
+        Ok(())
+    }
+
     #[expect(clippy::too_many_arguments, reason = "the parts of a message")]
     fn piece(
         &mut self,
@@ -129,6 +214,7 @@ impl Writer<'_> {
         known: Known,
         records: &[u8],
         origins: &[Origin],
+        stack_name: Option<&Arc<str>>,
         first: bool,
         last: bool,
     ) -> io::Result<()> {
@@ -142,7 +228,7 @@ impl Writer<'_> {
             first,
             last,
             offset: origins.first().map_or(0, |origin| origin.image_offset),
-            stack_name: None,
+            stack_name,
             origins,
         };
         self.picker.pick(&message, &mut self.picked);
@@ -173,7 +259,7 @@ impl Writer<'_> {
             clock: facts.boot_us.is_some(),
             names: false,
         };
-        self.piece(dialect, &header, known, &[], &[], true, true)?;
+        self.piece(dialect, &header, known, &[], &[], None, true, true)?;
         for saved in packets {
             self.packet(dialect, &header, known, saved)?;
         }
@@ -227,6 +313,25 @@ impl Writer<'_> {
         self.written.packets += 1;
         self.sink.packet(&message, &captured)
     }
+}
+
+/// Which records follow each other with the same stack: its id, and their
+/// numbers. At least one, if of no records.
+fn runs(dialect: &Dialect, bytes: &[u8], origins: &[Origin]) -> Vec<(Option<u8>, Range<usize>)> {
+    let mut runs: Vec<(Option<u8>, Range<usize>)> = Vec::new();
+    for (number, origin) in origins.iter().enumerate() {
+        let record = bytes.get(origin.at..);
+        let record = record.and_then(|bytes| Record::new(bytes, dialect));
+        let id = record.map(|record| record.stack_id());
+        match runs.last_mut() {
+            Some((last, run)) if *last == id => run.end = number + 1,
+            _ => runs.push((id, number..number + 1)),
+        }
+    }
+    if runs.is_empty() {
+        runs.push((None, 0..0));
+    }
+    runs
 }
 
 fn time_from(time: When) -> String {
