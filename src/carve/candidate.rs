@@ -34,6 +34,8 @@ pub struct Found {
     pub ports: Option<(u16, u16)>,
     /// Which dialects it fits: bit n is that of the n-th.
     pub fits: u32,
+    /// What a connection has from its making on is there, see [`is_set_up`].
+    pub is_set_up: bool,
 }
 
 /// Whether these bytes are a record of a dialect, by its own fields alone.
@@ -53,8 +55,11 @@ pub fn is_record<'b>(bytes: &'b [u8], dialect: &'b Dialect) -> Option<Record<'b>
     // Kernels count from a fixed start that is not 0, and take time to get to
     // their first connection.
     let has_time = record.ticks() != 0 && record.uptime_us() != 0;
+    // No kernel writes more than a record each microsecond.
+    let has_serial = i64::from(record.sn()) <= record.uptime_us();
     let fits = header_fits
         && has_time
+        && has_serial
         && plausible_record(&record)
         && (0..1_000_000).contains(&record.tv_usec())
         && seconds < MAX_UPTIME_SEC
@@ -63,6 +68,24 @@ pub fn is_record<'b>(bytes: &'b [u8], dialect: &'b Dialect) -> Option<Record<'b>
         && counts.iter().all(|count| (0..65_536).contains(count))
         && is_padding_clear(&record);
     fits.then_some(record)
+}
+
+/// Names of stacks get numbers from 1 on; more are not registered.
+const MOST_STACK: u8 = 32;
+
+/// Whether a record has what the kernel gives a connection when it makes it: a
+/// stack, windows, a guess of the round trip's variance, and flags (those of
+/// RFC 1323, unless that is off). Bytes of other meaning that are mostly zero
+/// fit every range of [`is_record`], but not this.
+pub fn is_set_up(record: &Record<'_>) -> bool {
+    let state = [
+        record.snd_cwnd(),
+        record.snd_ssthresh(),
+        record.rttvar(),
+        record.flags(),
+    ];
+    (1..=MOST_STACK).contains(&record.stack_id())
+        && state.iter().all(|value| !matches!(*value, 0 | u32::MAX))
 }
 
 /// Version 9 copies its record from a cleared one; the bytes between the

@@ -31,7 +31,7 @@ const MOST_ALIKE: usize = 64;
 
 /// How much each sign is worth.
 mod sign {
-    /// Every field is in its range.
+    /// Every field is in its range, and what a connection always has is there.
     pub const FIELDS: u32 = 25;
     /// Ticks and uptime are those of other records.
     pub const CLOCK: u32 = 25;
@@ -93,6 +93,9 @@ pub struct Counts {
     /// Connections of which two sources give different endpoints.
     pub conflicts: u64,
 }
+
+/// What one message will say, the number of its dialect, and its records.
+type Labelled = (Label, usize, Vec<(u32, Origin)>);
 
 /// What holds a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -236,7 +239,7 @@ impl Connection<'_, '_> {
             return Vec::new();
         }
         let own = self.own_label(&records);
-        let mut messages: Vec<(Label, usize, Vec<(u32, Origin)>)> = Vec::new();
+        let mut messages: Vec<Labelled> = Vec::new();
         for (at, origin) in records {
             let label = self.label(at, &own);
             self.counts.joined += u64::from(label.ends.is_some() || label.block.is_some());
@@ -269,7 +272,7 @@ impl Connection<'_, '_> {
             .collect()
     }
 
-    fn ports(&self, messages: &[(Label, usize, Vec<(u32, Origin)>)]) -> Option<(u16, u16)> {
+    fn ports(&self, messages: &[Labelled]) -> Option<(u16, u16)> {
         let records = messages.iter().flat_map(|(_, _, records)| records);
         let found = |at: u32| self.evidence.pool.found.get(at as usize);
         records.into_iter().find_map(|(at, _)| found(*at)?.ports)
@@ -437,7 +440,7 @@ impl Connection<'_, '_> {
             .unwrap_or_default();
         let has_clock = evidence.clock.boot(found).is_some();
         let signs = [
-            (true, sign::FIELDS),
+            (found.is_set_up, sign::FIELDS),
             (has_clock, sign::CLOCK),
             (linked.forward || linked.back, sign::LINK),
             // Records of another boot are no company.

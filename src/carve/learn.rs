@@ -36,23 +36,28 @@ pub struct Sighting {
     pub address: u64,
 }
 
-/// What the links of records tell.
+/// What the links of records tell. Before the SYN the initial sequence number is
+/// zero, as in most bytes that only look like a record, and tells no connection.
 pub fn sightings(found: &[Found]) -> Vec<Sighting> {
-    let mut by_serial: HashMap<(u32, u32, u32), Option<u64>> = HashMap::with_capacity(found.len());
-    for one in found {
+    let told = || found.iter().filter(|one| one.iss != 0);
+    let mut by_serial: HashMap<(u32, u32, u32), Option<&Found>> =
+        HashMap::with_capacity(found.len());
+    for one in told() {
         by_serial
             .entry((one.iss, one.starttime, one.sn))
             // Two of a kind tell nothing.
             .and_modify(|place| *place = None)
-            .or_insert(one.offset.checked_sub(LINK as u64));
+            .or_insert(Some(one));
     }
     let next = |one: &Found| {
         let key = (one.iss, one.starttime, one.sn.wrapping_add(1));
-        let offset = (*by_serial.get(&key)?)?;
+        let other = (*by_serial.get(&key)?)?;
+        let offset = other.offset.checked_sub(LINK as u64)?;
         let address = one.next;
-        (address != 0 && address % LINK as u64 == 0).then_some(Sighting { offset, address })
+        (address != 0 && address.is_multiple_of(LINK as u64))
+            .then_some(Sighting { offset, address })
     };
-    found.iter().filter_map(next).collect()
+    told().filter_map(next).collect()
 }
 
 impl<'s> Learned<'s> {

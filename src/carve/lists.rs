@@ -13,9 +13,10 @@ use super::scan::in_shares;
 use crate::format::Order;
 use crate::memory::AddressSpace;
 
-/// How often each record may be met while lists are followed: by the list that
-/// holds it, and by copies of its head. Links that run in circles end here.
-const MOST_VISITS: usize = 16;
+/// Links to follow altogether, besides some for each record that was found:
+/// links that lead in circles, or many heads of one list, have no end.
+const MOST_LINKS: usize = 1 << 24;
+const LINKS_PER_RECORD: usize = 16;
 
 /// A head and what it holds.
 #[derive(Clone, Debug)]
@@ -171,9 +172,9 @@ pub fn find(
     let has = |word| words.has(word);
     let heads = find_pairs(pool, threads, progress, &has, &has)?;
     let mut lists = Vec::new();
-    let mut visits = pool.found.len().saturating_mul(MOST_VISITS);
+    let mut left = MOST_LINKS + LINKS_PER_RECORD.saturating_mul(pool.found.len());
     for offset in heads {
-        if let Some(records) = follow(pool, offset, &mut visits) {
+        if let Some(records) = follow(pool, offset, &mut left) {
             lists.push(List { offset, records });
         }
     }
@@ -181,8 +182,8 @@ pub fn find(
 }
 
 /// The records from the first to the last item of a head; `None` if the links
-/// do not lead there.
-fn follow(pool: &mut Pool<'_>, head: u64, visits: &mut usize) -> Option<Vec<u32>> {
+/// do not lead there. `left` is how many links may still be followed.
+fn follow(pool: &mut Pool<'_>, head: u64, left: &mut usize) -> Option<Vec<u32>> {
     let dialect = pool.kinds.dialects.first()?;
     let (size, order) = (dialect.abi.long(), dialect.order);
     let mut bytes = Vec::new();
@@ -192,7 +193,7 @@ fn follow(pool: &mut Pool<'_>, head: u64, visits: &mut usize) -> Option<Vec<u32>
     let mut records = Vec::new();
     // A list has no record twice.
     while records.len() < pool.found.len() {
-        *visits = visits.checked_sub(1)?;
+        *left = left.checked_sub(1)?;
         let at = pool.at_item(item).or_else(|| adopt(pool, item))?;
         records.push(at as u32);
         let next = pool.found.get(at)?.next;

@@ -1,6 +1,6 @@
 //! One pass over the image: every place where a record may be.
 
-use super::candidate::{Found, LINK, is_record};
+use super::candidate::{Found, LINK, is_record, is_set_up};
 use super::pool::segment_ports;
 use super::sieve::{Sieve, each_of};
 use super::tcppcap;
@@ -111,6 +111,7 @@ impl Kinds {
                         starttime: record.starttime(),
                         ports: segment_ports(&record),
                         fits: 1 << at,
+                        is_set_up: is_set_up(&record),
                     });
                 }
             }

@@ -394,6 +394,9 @@ impl PcapngFramer {
         let interface = order.read(body, 0, 4)? as usize;
         let link = section.links.get(interface).copied();
         let found = Found::in_options(private::options(options, order));
+        if found.info.is_none() && is_saved_packet(options, order) {
+            return Some(Ok(Role::Other));
+        }
         let info = found.info?;
         // One flipped bit makes an address or a serial number wrong, but not
         // both: these are of another connection.
@@ -431,6 +434,15 @@ impl PcapngFramer {
             kind => Some(Err(format!("private block of unknown type {kind}"))),
         }
     }
+}
+
+/// Whether a packet is one that was carved next to the records: it has none, and
+/// its comment says what it is.
+fn is_saved_packet(options: &[u8], order: Order) -> bool {
+    memchr::memmem::find_iter(options, b"TCPPCAP packet").any(|text| {
+        let option = text.checked_sub(4);
+        option.and_then(|at| order.read(options, at, 2)) == Some(1)
+    })
 }
 
 /// A block that was mended and has nothing good in it is reported once.

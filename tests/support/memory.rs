@@ -5,7 +5,9 @@
 
 mod minidump;
 
-pub use minidump::{minidump_amd64, minidump_direct, minidump_i386};
+// Each test uses a part of it.
+#[allow(unused_imports)]
+pub use minidump::{minidump_again, minidump_amd64, minidump_direct, minidump_i386};
 use std::collections::BTreeMap;
 use std::io::Write;
 

@@ -190,3 +190,58 @@ pub fn minidump_i386(pages: &Pages, version: u32, pae: bool) -> Made {
         )
     }
 }
+
+/// A genuine dump of amd64, version 3, as one of version 2, whose bitmap counts
+/// from address zero on, or as one of version 3 with ranges of our own. Pages
+/// and page tables stay as they are.
+pub fn minidump_again(dump: &[u8], version: u32) -> Vec<u8> {
+    let word = |at: usize| u32::from_le_bytes(dump[at..at + 4].try_into().unwrap());
+    let long = |bytes: &[u8]| u64::from_le_bytes(bytes[..8].try_into().unwrap());
+    let round = |len: u32| u64::from(len).next_multiple_of(PAGE) as usize;
+    let mut at = PAGE as usize;
+    let mut section = |len: u32| {
+        let start = at;
+        at += round(len);
+        &dump[start..at]
+    };
+    let (msgbuf, ranges, bitmap) = (section(word(28)), section(word(64)), section(word(32)));
+    let (tables, sparse) = (section(word(36)), &dump[at..]);
+    // Addresses of the pages, in their order.
+    let mut addresses = Vec::new();
+    let mut before = 0;
+    for pair in ranges.chunks_exact(16) {
+        let (start, end) = (long(pair), long(&pair[8..]));
+        if end == 0 {
+            break;
+        }
+        for address in (start / PAGE * PAGE..end).step_by(PAGE as usize) {
+            let bit = before + address / PAGE - start / PAGE;
+            if bitmap[bit as usize / 8] & 1 << (bit % 8) != 0 {
+                addresses.push(address);
+            }
+        }
+        before += end.div_ceil(PAGE) - start / PAGE;
+    }
+    let pages: Pages = addresses
+        .iter()
+        .copied()
+        .zip(sparse.chunks_exact(PAGE as usize).map(<[u8]>::to_vec))
+        .collect();
+    assert_eq!(pages.len(), sparse.len() / PAGE as usize);
+    let ranges = self::ranges(&pages, PAGE);
+    let mut sections = Sections::new(
+        &pages,
+        (version > 2).then_some(&ranges[..]),
+        PAGE,
+        tables.to_vec(),
+    );
+    sections.msgbuf = msgbuf.to_vec();
+    let mut header = dump[..PAGE as usize].to_vec();
+    put(&mut header, 0, &sections.header("amd64", version)[..40]);
+    put(
+        &mut header,
+        64,
+        &(sections.dump_avail.len() as u32).to_le_bytes(),
+    );
+    sections.file(header, &pages, PAGE)
+}
