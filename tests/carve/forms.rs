@@ -212,7 +212,7 @@ fn selection() {
             .is_some_and(|ends| has_port(&ends.0) || has_port(&ends.1))
     };
     let of_port = found(&[&path], &["--port", "8004"]);
-    assert!(of_port.records.iter().all(|one| is_of_port(one)));
+    assert!(of_port.records.iter().all(&is_of_port));
     assert_eq!(of_port.records.len(), count(&is_of_port));
     assert!(!of_port.packets.is_empty() && of_port.packets.len() < all.packets.len());
     for packet in &of_port.packets {

@@ -166,11 +166,8 @@ fn same_but_for_repairs(what: &str, packet: &Packet, want: &Saved) {
             bytes[tcp + field.start..tcp + field.end].reverse();
         }
     }
-    let mut sums = vec![tcp + 16..tcp + 18];
-    if is_v4 {
-        sums.push(10..12);
-    }
-    for sum in sums {
+    let ip_sum = is_v4.then_some(10..12);
+    for sum in ip_sum.into_iter().chain([tcp + 16..tcp + 18]) {
         bytes[sum.clone()].copy_from_slice(&packet.bytes[sum]);
     }
     let differs = bytes.iter().zip(&packet.bytes).position(|(a, b)| a != b);
