@@ -167,7 +167,10 @@ fn same_but_for_repairs(what: &str, packet: &Packet, want: &Saved) {
         }
     }
     let ip_sum = is_v4.then_some(10..12);
-    for sum in ip_sum.into_iter().chain([tcp + 16..tcp + 18]) {
+    for sum in ip_sum
+        .into_iter()
+        .chain(std::iter::once(tcp + 16..tcp + 18))
+    {
         bytes[sum.clone()].copy_from_slice(&packet.bytes[sum]);
     }
     let differs = bytes.iter().zip(&packet.bytes).position(|(a, b)| a != b);
