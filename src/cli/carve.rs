@@ -198,7 +198,7 @@ impl Carve {
             signal_hook::flag::register(signal, Arc::clone(&stop))?;
         }
         let kernel = self.kernel_file()?;
-        let (images, failed) = self.open()?;
+        let (images, failed) = self.open(&stop)?;
         if let Some(kernel) = &kernel {
             images.iter().try_for_each(|image| kernel.fits(image))?;
         }
@@ -206,10 +206,10 @@ impl Carve {
         let mut any = false;
         let mut damaged = false;
         for image in &images {
-            for note in &image.notes {
-                damaged = true;
+            damaged |= !image.notes.is_empty();
+            for line in image.notes.iter().chain(&image.remarks) {
                 if !common.quiet {
-                    say(Escaped(note.as_bytes()));
+                    say(Escaped(line.as_bytes()));
                 }
             }
             out.sink().source(&image.name);
@@ -254,14 +254,16 @@ impl Carve {
         }))
     }
 
-    /// Opens every image; consecutive raw ones as one. True if some could not be.
-    fn open(&self) -> anyhow::Result<(Vec<Image>, bool)> {
+    /// Opens every image; raw ones that follow each other, or an image that is
+    /// not whole, as one with it. True if some could not be opened.
+    fn open(&self, stop: &Arc<AtomicBool>) -> anyhow::Result<(Vec<Image>, bool)> {
         let options = OpenOptions {
             physical_map: self.physical_map.clone(),
             machine: self.machine.map(Machine::from),
+            stop: Some(Arc::clone(stop)),
             ..OpenOptions::default()
         };
-        let mut groups: Vec<(Vec<PathBuf>, Option<Image>)> = Vec::new();
+        let mut groups: Vec<(Vec<PathBuf>, Image)> = Vec::new();
         let mut failed = false;
         for path in &self.images {
             let image = match memory::open(path, &options) {
@@ -272,20 +274,29 @@ impl Carve {
                     continue;
                 }
             };
-            let is_part = |image: &Image| image.container == Container::Raw && !image.is_live;
+            let is_raw = |image: &Image| image.container == Container::Raw && !image.is_live;
+            let goes_on = |image: &Image| is_raw(image) || !image.notes.is_empty();
             match groups.last_mut() {
-                Some((paths, Some(before))) if is_part(before) && is_part(&image) => {
+                Some((paths, before)) if goes_on(before) && is_raw(&image) => {
                     paths.push(path.clone());
                 }
-                _ => groups.push((vec![path.clone()], Some(image))),
+                _ => groups.push((vec![path.clone()], image)),
             }
         }
         let mut images = Vec::new();
-        for (paths, image) in groups {
-            match image.filter(|_| paths.len() == 1) {
-                Some(image) => images.push(image),
-                None => images.push(memory::open_parts(&paths, &options)?),
+        for (paths, first) in groups {
+            if paths.len() == 1 {
+                images.push(first);
+                continue;
             }
+            let whole = memory::open_parts(&paths, &options)?;
+            if is_better(&whole, &first) {
+                images.push(whole);
+                continue;
+            }
+            // The raw ones are not the rest of the first.
+            images.push(first);
+            images.push(memory::open_parts(paths.get(1..).unwrap_or(&[]), &options)?);
         }
         if images.is_empty() {
             return Err(anyhow!("no image could be opened"));
@@ -356,6 +367,8 @@ impl Carve {
         let done = AtomicU64::new(0);
         let tell = |_: Step, bytes: u64| {
             let at = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+            // Some images are gone over more often.
+            let at = at.min(image.size.saturating_mul(2));
             if let Ok(mut progress) = progress.try_lock() {
                 progress.at(at);
             }
@@ -394,6 +407,12 @@ impl Carve {
         }
         Ok(written)
     }
+}
+
+/// Whether an image is more whole with the parts that follow it.
+fn is_better(whole: &Image, first: &Image) -> bool {
+    first.container == Container::Raw
+        || whole.container == first.container && whole.notes.len() < first.notes.len()
 }
 
 /// What was found, joined and rejected, in words.

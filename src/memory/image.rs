@@ -61,6 +61,7 @@ pub(super) struct Contents {
     pub search_root: bool,
     pub msgbuf: Option<Range<u64>>,
     pub notes: Vec<String>,
+    pub remarks: Vec<String>,
 }
 
 impl Contents {
@@ -76,6 +77,7 @@ impl Contents {
             search_root: false,
             msgbuf: None,
             notes: Vec::new(),
+            remarks: Vec::new(),
         }
     }
 
@@ -117,8 +119,10 @@ pub struct Image {
     pub owner: Owner,
     /// Of the kernel's page tables, bytes.
     pub page_size: u64,
-    /// Damage and remarks in words, with file and byte offset.
+    /// Damage in words, with file and byte offset.
     pub notes: Vec<String>,
+    /// What was taken for granted, in words.
+    pub remarks: Vec<String>,
     /// The memory changes while it is read: see [`Image::stable`].
     pub is_live: bool,
     /// Of the decompressed image, bytes; of a device that has no end, 2^64-1.
@@ -197,6 +201,7 @@ impl Image {
             owner: contents.owner,
             page_size: contents.page_size,
             notes,
+            remarks: contents.remarks,
             is_live: source.is_live(),
             size,
             dump_time_us: facts.time_us,

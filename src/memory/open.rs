@@ -177,7 +177,7 @@ fn open_source(
         notes.push(format!("{name}: there are no bytes in it"));
     }
     let machine = options.machine.or(facts.machine);
-    place(&mut contents, machine, source.is_live(), &name, &mut notes);
+    place(&mut contents, machine, source.is_live(), &name);
     Ok(Image::assemble(
         name, source, layers, facts, notes, contents,
     ))
@@ -185,17 +185,11 @@ fn open_source(
 
 /// Gives an image that tells no machine the one that is known or likely, and
 /// with it the direct map.
-fn place(
-    contents: &mut Contents,
-    machine: Option<Machine>,
-    is_live: bool,
-    name: &str,
-    notes: &mut Vec<String>,
-) {
+fn place(contents: &mut Contents, machine: Option<Machine>, is_live: bool, name: &str) {
     contents.machine = contents.machine.or(machine);
     let mut extents = contents.extents.iter();
     if contents.machine.is_none() && extents.any(|extent| extent.physical.is_some()) {
-        notes.push(format!(
+        contents.remarks.push(format!(
             "{name}: nothing tells the machine; its direct map is taken for that of amd64"
         ));
         contents.machine = Some(Machine::Amd64);
