@@ -85,7 +85,8 @@ pub fn is_set_up(record: &Record<'_>) -> bool {
         record.flags(),
     ];
     (1..=MOST_STACK).contains(&record.stack_id())
-        && state.iter().all(|value| !matches!(*value, 0 | u32::MAX))
+        && state.iter().all(|value| *value != 0)
+        && record.flags() != u32::MAX
 }
 
 /// Version 9 copies its record from a cleared one; the bytes between the

@@ -3,7 +3,7 @@
 use super::clock::Clock;
 use super::join::{self, Carved, Counts, Evidence, Wanted};
 use super::learn::{Learned, Sighting, sightings};
-use super::owner::{Ends, owners};
+use super::owner::{Ends, Holder, Owner, owners};
 use super::packet::Packet;
 use super::pool::Pool;
 use super::scan::{For, Kinds, scan};
@@ -255,7 +255,8 @@ fn finish<R>(
         lists: &lists,
         owners: &owners,
         blocks: &blocks,
-        is_complete: settings.is_complete && !is_learnt,
+        // Where no holder can be read, nothing is known to be free.
+        is_complete: settings.is_complete && !is_learnt && owners.iter().any(is_known),
         boot: 0,
         reached: None,
     };
@@ -310,6 +311,11 @@ fn finish<R>(
         is_learnt,
         symbols,
     }))
+}
+
+/// Whether it was found out what holds a list.
+fn is_known(owner: &Owner) -> bool {
+    owner.holder != Holder::Unknown
 }
 
 /// Endpoints by local and foreign port, as packets tell; none where packets of

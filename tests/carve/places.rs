@@ -159,13 +159,8 @@ fn found_in_made(made: &Made) -> Found {
     let arguments = arguments(made);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let found = found_in(&made.bytes, &arguments);
-    // LiME and plain memory do not tell the machine, which is said.
-    let status = i32::from(found.ran.stderr.contains("nothing tells the machine"));
-    assert_eq!(
-        found.ran.status, status,
-        "{}: {}",
-        made.name, found.ran.stderr
-    );
+    // That LiME and plain memory do not tell the machine is said; it is no damage.
+    assert_eq!(found.ran.status, 0, "{}: {}", made.name, found.ran.stderr);
     found
 }
 
