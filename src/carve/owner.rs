@@ -18,6 +18,9 @@ use crate::memory::AddressSpace;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
+/// Pages are at least this large.
+const PAGE: u64 = 4096;
+
 /// Endpoints as the kernel has them, which is also how a header has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
@@ -334,9 +337,14 @@ fn ends_of(reader: &Reader<'_>, kernel: &Structures, tcpcb: u64) -> Option<Ends>
             let inpcb = reader.field(tcpcb, link)?;
             let back = reader.field(inpcb, field("inp_ppcb")?)?;
             // The tcpcb is known by an address of the direct map, and the
-            // kernel by one of its own: both lead to the same bytes.
+            // kernel by one of its own: both lead to the same bytes. Where the
+            // image has no page tables, at least to the same place in a page.
             let place = |address| reader.space.find_virtual(address).map(|(offset, _)| offset);
-            let is_same = back == tcpcb || place(back)? == place(tcpcb)?;
+            let is_same = match (place(back), place(tcpcb)) {
+                (Some(back), Some(tcpcb)) => back == tcpcb,
+                (None, Some(_)) => back != 0 && back % PAGE == tcpcb % PAGE,
+                (_, None) => false,
+            };
             is_same.then_some(inpcb)?
         }
         _ => tcpcb.checked_add(link.offset.into())?,

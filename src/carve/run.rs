@@ -276,7 +276,12 @@ fn finish<R>(
     {
         evidence.reached = Some(&symbols.reached);
     }
-    let (packets, rejected) = tcppcap::assemble(space, packets);
+    let (mut packets, rejected) = tcppcap::assemble(space, packets);
+    if !evidence.is_complete {
+        for packet in packets.iter_mut().filter(|one| one.life == Life::Dead) {
+            packet.life = Life::Unknown;
+        }
+    }
     let known = endpoints(&packets);
     let (messages, counts) = join::join(&mut evidence, &wanted, &known);
     let boot_us = join::boot_times(&evidence, &wanted)

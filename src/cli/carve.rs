@@ -4,6 +4,7 @@ use super::Status;
 use super::args::{self, Common, Meaning, Selection};
 use super::progress::Progress;
 use super::say::say;
+use crate::bblog::Life;
 use crate::carve::join::{TWO_SIGNS, Wanted};
 use crate::carve::run::{self, Outcome, Settings, Step};
 use crate::carve::symbols::Symbols;
@@ -432,19 +433,27 @@ fn summary(image: &Image, outcome: &Outcome<'_>, written: Written) -> Vec<String
         counts.live, counts.dead, counts.unknown, counts.joined, counts.connections, counts.unjoined
     ));
     let packets = outcome.packets.len();
-    let live = outcome
-        .packets
-        .iter()
-        .filter(|saved| saved.packet.life == crate::bblog::Life::Live)
-        .count();
+    let of = |life| {
+        let lives = outcome.packets.iter().map(|saved| saved.packet.life);
+        lives.filter(|found| *found == life).count()
+    };
     lines.push(format!(
-        "  TCPPCAP packets: {packets} ({live} live, {} freed)",
-        packets - live
+        "  TCPPCAP packets: {packets} ({} live, {} freed, {} live or freed)",
+        of(Life::Live),
+        of(Life::Dead),
+        of(Life::Unknown)
     ));
     lines.push(format!(
         "  left out: {} further copies, {} with too few signs, {} not live, {} packets with too few signs",
         counts.copies, counts.doubtful, counts.not_live, outcome.doubtful_packets
     ));
+    let rejected = &outcome.rejected;
+    if rejected.poison > 0 {
+        lines.push(format!(
+            "  overwritten when freed (0xdeadc0de): {} places of the size of an mbuf",
+            rejected.poison
+        ));
+    }
     if written.changed > 0 {
         lines.push(format!(
             "  left out: {} records that changed while they were read",
