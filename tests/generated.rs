@@ -159,6 +159,7 @@ fn subcommand_page(sub: &clap::Command, name: String) -> Vec<u8> {
         "tcplog-show" => include_str!("manual/show.roff"),
         "tcplog-info" => include_str!("manual/info.roff"),
         "tcplog-formats" => include_str!("manual/formats.roff"),
+        "tcplog-carve" => include_str!("manual/carve.roff"),
         _ => "",
     });
     page.push_str(EXIT_STATUS);

@@ -92,25 +92,34 @@ pub fn find_live(
     let Some(places) = find_pairs(pool, threads, progress, &is_header, &|word| word != 0) else {
         return false;
     };
+    let by_address: HashMap<u64, usize> = blocks
+        .iter()
+        .enumerate()
+        .filter_map(|(at, block)| Some((space.virtual_of(block.offset)?, at)))
+        .collect();
+    let Some(dialect) = pool.kinds.dialects.first() else {
+        return true;
+    };
+    let (size, order) = (dialect.abi.long(), dialect.order);
     let mut bytes = Vec::new();
     for place in places {
-        for block in &mut *blocks {
-            let Some(dialect) = pool.kinds.dialects.get(block.dialect) else {
-                continue;
-            };
-            let (size, order) = (dialect.abi.long(), dialect.order);
-            read_at(space, place, 3 * size + 4, &mut bytes);
-            let word = |at: usize| order.read(&bytes, at * size, size);
-            let readers = order.read(&bytes, 3 * size, 4);
-            block.is_live |= word(0) == space.virtual_of(block.offset)
-                && word(1)
-                    .zip(word(2))
-                    .is_some_and(|(xform, dtor)| xform != 0 && dtor != 0)
-                && readers.is_some_and(|readers| (1..MOST_READERS).contains(&readers));
+        read_at(space, place, 3 * size + 4, &mut bytes);
+        let word = |at: usize| order.read(&bytes, at * size, size);
+        let readers = order.read(&bytes, 3 * size, 4);
+        let is_entry = word(1)
+            .zip(word(2))
+            .is_some_and(|(xform, dtor)| xform != 0 && dtor != 0)
+            && readers.is_some_and(|readers| (1..MOST_READERS).contains(&readers));
+        let block = word(0).and_then(|address| by_address.get(&address));
+        if let Some(block) = block.and_then(|at| blocks.get_mut(*at)) {
+            block.is_live |= is_entry;
         }
     }
     true
 }
+
+/// Addresses by which a message that breaks off is walked again, at most.
+const MOST_TRIES: u32 = 4;
 
 /// More programs than read the device at once.
 const MOST_READERS: u64 = 10_000;
@@ -140,8 +149,19 @@ pub fn complete(
         progress,
     )?;
     let by_offset = by_offset(pool);
+    let places: HashMap<u64, usize> = blocks
+        .iter()
+        .enumerate()
+        .map(|(at, block)| (block.offset, at))
+        .collect();
+    let mut tries: HashMap<u64, u32> = HashMap::new();
     for (offset, address) in found {
-        let known = blocks.iter_mut().find(|block| block.offset == offset);
+        let tries = tries.entry(offset).or_insert(0);
+        *tries += 1;
+        if *tries > MOST_TRIES {
+            continue;
+        }
+        let known = places.get(&offset).and_then(|at| blocks.get_mut(*at));
         let Some(known) = known.filter(|block| !block.is_whole) else {
             continue;
         };

@@ -8,7 +8,7 @@ use super::candidate::Found;
 use std::collections::{HashMap, HashSet};
 
 /// Ticks per second that kernels have.
-const RATES: [u32; 4] = [1000, 100, 250, 128];
+const RATES: [u32; 7] = [1000, 100, 250, 128, 500, 1024, 2000];
 
 /// Boots whose records one image may hold.
 const MOST_BOOTS: usize = 64;

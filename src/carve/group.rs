@@ -93,8 +93,8 @@ pub fn group(pool: &Pool<'_>, clock: &Clock, together: &[&[u32]]) -> (Groups, Ve
             if let Some(linked) = linked.get_mut(next) {
                 linked.back = true;
             }
-            // Of two without a number only their serials agree.
-            if found.iss != 0 || other.iss != 0 || step == 1 {
+            // Where one has no number yet, only their serials agree.
+            if found.iss != 0 && other.iss != 0 || step == 1 {
                 groups.join(at, next);
             }
         }

@@ -197,7 +197,7 @@ pub fn boot_times(evidence: &Evidence<'_>, wanted: &Wanted) -> HashMap<Option<us
     }
     if let Some(boot_us) = wanted.boot_us {
         // Said by the user or by symbols.
-        times.insert(Some(evidence.boot), boot_us);
+        times.entry(Some(evidence.boot)).or_insert(boot_us);
         times.entry(None).or_insert(boot_us);
     }
     times
@@ -422,6 +422,7 @@ impl Connection<'_, '_> {
         let reached = self.evidence.reached;
         match self.held.get(&at) {
             _ if reached.is_some_and(|reached| !reached.contains(&at)) => 0,
+            _ if self.life(at) == Life::Live => 3,
             Some(Place::Block(_)) => 2,
             Some(Place::List(_)) => 1,
             None => 0,

@@ -16,7 +16,7 @@ use crate::memory::AddressSpace;
 /// Links to follow altogether, besides some for each record that was found:
 /// links that lead in circles, or many heads of one list, have no end.
 const MOST_LINKS: usize = 1 << 24;
-const LINKS_PER_RECORD: usize = 16;
+const LINKS_PER_RECORD: usize = 64;
 
 /// A head and what it holds.
 #[derive(Clone, Debug)]

@@ -1,5 +1,6 @@
 //! Carving from beginning to end.
 
+use super::candidate::Found;
 use super::clock::Clock;
 use super::join::{self, Carved, Counts, Evidence, Wanted};
 use super::learn::{Learned, Sighting, sightings};
@@ -49,7 +50,7 @@ pub struct Outcome<'p> {
     pub packets: Vec<Saved>,
     pub counts: Counts,
     pub rejected: tcppcap::Rejected,
-    pub doubtful_packets: u64,
+    pub packets_left_out: u64,
     pub clock: Clock,
     /// Boot time of the boot that most records are of, microseconds since the
     /// Unix epoch.
@@ -220,7 +221,7 @@ pub fn carve_with<R>(
 fn finish<R>(
     space: &dyn AddressSpace,
     kinds: &Kinds,
-    records: Vec<super::candidate::Found>,
+    records: Vec<Found>,
     packets: tcppcap::Found,
     kernels: &[Structures],
     kernel: Option<&KernelFile>,
@@ -293,8 +294,10 @@ fn finish<R>(
         packet.confidence >= wanted.min_confidence
             && (!wanted.live_only || packet.life == Life::Live)
     });
-    let packets: Vec<Saved> = place(wanted.collect(), &messages, &pool);
-    let doubtful_packets = (before - packets.len()) as u64;
+    // The time of some records is garbage, and others are of an earlier boot.
+    let is_of_boot = |found: &Found| clock.boot(found) == Some(evidence.boot);
+    let packets: Vec<Saved> = place(wanted.collect(), &messages, &pool, is_of_boot);
+    let packets_left_out = (before - packets.len()) as u64;
     let mut votes: HashMap<usize, usize> = HashMap::new();
     for kernel in owners.iter().filter_map(|owner| owner.kernel) {
         *votes.entry(kernel).or_insert(0) += 1;
@@ -309,7 +312,7 @@ fn finish<R>(
         packets,
         counts,
         rejected,
-        doubtful_packets,
+        packets_left_out,
         boot_us,
         clock,
         kernel,
@@ -323,11 +326,15 @@ fn is_known(owner: &Owner) -> bool {
     owner.holder != Holder::Unknown
 }
 
+/// Confidence of packets in a queue, or linked to others of their connection.
+const LINKED: u8 = 95;
+
 /// Endpoints by local and foreign port, as packets tell; none where packets of
 /// several connections have the same ports.
 fn endpoints(packets: &[Packet]) -> HashMap<(u16, u16), Option<Ends>> {
     let mut known: HashMap<(u16, u16), Option<Ends>> = HashMap::new();
-    for packet in packets {
+    // Of a freed one alone nothing tells whose it was.
+    for packet in packets.iter().filter(|packet| packet.confidence >= LINKED) {
         if let (Some(local), Some(foreign)) = (packet.local(), packet.foreign()) {
             let ends = Ends::of(local, foreign);
             known
@@ -340,16 +347,21 @@ fn endpoints(packets: &[Packet]) -> HashMap<(u16, u16), Option<Ends>> {
 }
 
 /// Finds the connection and the time of each packet.
-fn place(packets: Vec<Packet>, messages: &[Carved], pool: &Pool<'_>) -> Vec<Saved> {
+///
+/// `is_of_boot` says which records' times count for those without a connection.
+fn place(
+    packets: Vec<Packet>,
+    messages: &[Carved],
+    pool: &Pool<'_>,
+    is_of_boot: impl Fn(&Found) -> bool,
+) -> Vec<Saved> {
     let mut by_ends: HashMap<(SocketAddr, SocketAddr), Vec<usize>> = HashMap::new();
     let mut latest: Option<i64> = None;
     for (at, message) in messages.iter().enumerate() {
         for (record, _) in &message.records {
-            let uptime = pool
-                .found
-                .get(*record as usize)
-                .map(|found| found.uptime_us);
-            latest = latest.max(uptime);
+            let found = pool.found.get(*record as usize);
+            let found = found.filter(|found| is_of_boot(found));
+            latest = latest.max(found.map(|found| found.uptime_us));
         }
         if message.known.addresses
             && let Some(header) = Header::new(&message.header, &message.dialect)

@@ -187,15 +187,21 @@ pub fn scan(
     Some(all)
 }
 
-/// Of an image without addresses: all records begin at the same place modulo 8.
+/// Of an image without addresses: records begin at the same place modulo 8, at
+/// least within a part of it, as the image may be joined from several.
 fn keep_aligned(records: &mut Vec<Found>) {
-    let mut votes = [0u32; ALIGNMENT as usize];
     let phase = |found: &Found| (found.offset % ALIGNMENT) as usize;
-    for vote in records.iter().map(phase) {
-        votes[vote] += 1;
+    let mut kept = Vec::with_capacity(records.len());
+    for part in records.chunk_by(|a, b| a.offset / WINDOW == b.offset / WINDOW) {
+        let mut votes = [0u32; ALIGNMENT as usize];
+        for found in part {
+            votes[phase(found)] += 1;
+        }
+        // All that nearly as many agree on: parts may meet within a window.
+        let most = votes.iter().copied().max().unwrap_or(0);
+        kept.extend(part.iter().filter(|found| votes[phase(found)] * 8 >= most));
     }
-    let best = (0..votes.len()).max_by_key(|at| votes[*at]);
-    records.retain(|found| Some(phase(found)) == best);
+    *records = kept;
 }
 
 fn records(window: &Window<'_>, kinds: &Kinds, found: &mut Vec<Found>) {

@@ -63,11 +63,13 @@ impl Segments {
     }
 
     /// The place in a message and the time of a packet, from the record of the
-    /// same segment or else the one before it by sequence number.
+    /// same segment or else the nearest one before it by sequence number, then by
+    /// acknowledgement.
     pub fn nearest(&self, packet: &Packet, messages: &[usize]) -> Option<((usize, usize), When)> {
         let inbound = packet.direction? == Direction::In;
-        let len = packet.payload.len() as u32;
-        let mut best: Option<((usize, u32), usize, Segment)> = None;
+        // Of all of it, captured or not.
+        let len = packet.length.saturating_sub(packet.payload.start as u32);
+        let mut best: Option<((bool, u32, u32), usize, Segment)> = None;
         for message in messages {
             let from = packet.seq.saturating_sub(FAR);
             let range = (*message, inbound, from)..=(*message, inbound, packet.seq);
@@ -76,20 +78,19 @@ impl Segments {
             };
             let away = packet.seq - seq;
             for segment in segments {
-                let differs =
-                    usize::from(segment.ack != packet.ack) + usize::from(segment.len != len);
-                let score = (if away == 0 { differs } else { 3 }, away);
+                let is_same = (away, segment.ack, segment.len) == (0, packet.ack, len);
+                let later = packet.ack.wrapping_sub(segment.ack);
+                let score = (!is_same, away, later.min(later.wrapping_neg()));
                 if best.as_ref().is_none_or(|(top, ..)| score < *top) {
                     best = Some((score, *message, *segment));
                 }
             }
         }
-        let ((differs, away), message, segment) = best?;
+        let ((differs, ..), message, segment) = best?;
         let (uptime_us, sn) = (segment.uptime_us, segment.sn);
-        let time = if away == 0 && differs < 2 {
-            When::Record { uptime_us, sn }
-        } else {
-            When::Near { uptime_us, sn }
+        let time = match differs {
+            false => When::Record { uptime_us, sn },
+            true => When::Near { uptime_us, sn },
         };
         Some(((message, segment.record + 1), time))
     }

@@ -10,7 +10,7 @@ use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
 use std::io::IsTerminal;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// When to do something that suits a terminal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -235,8 +235,28 @@ pub fn dumptime(given: Option<i64>) -> anyhow::Result<i64> {
     Ok(jiff::Timestamp::now().as_second())
 }
 
+/// Refuses to write over what is read: the output replaces what has its name.
+pub fn refuse_input(output: &Path, inputs: &[PathBuf]) -> anyhow::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let place = |path: &Path| {
+        let meta = std::fs::metadata(path).ok()?;
+        meta.is_file().then(|| (meta.dev(), meta.ino()))
+    };
+    let Some(ours) = place(output) else {
+        return Ok(());
+    };
+    match inputs.iter().find(|input| place(input) == Some(ours)) {
+        Some(input) => Err(anyhow!(
+            "{} is the input {}; it would be replaced",
+            output.display(),
+            input.display()
+        )),
+        None => Ok(()),
+    }
+}
+
 /// Refuses to write binary data to a terminal.
-pub fn refuse_terminal(path: &std::path::Path, what: &str) -> anyhow::Result<()> {
+pub fn refuse_terminal(path: &Path, what: &str) -> anyhow::Result<()> {
     if path.as_os_str() == "-" && std::io::stdout().is_terminal() {
         return Err(anyhow!(
             "{what} is binary; it is not written to a terminal (redirect it, or use -o FILE)"

@@ -326,6 +326,7 @@ impl Carve {
         if self.format != FormArg::Json {
             args::refuse_terminal(path, "the output")?;
         }
+        args::refuse_input(path, &self.images)?;
         let output = Output::create(path, false).with_context(|| path.display().to_string())?;
         Ok(match self.format {
             FormArg::Pcapng => Out::Pcapng(PcapngSink::new(options, formats, output)),
@@ -427,6 +428,15 @@ fn summary(image: &Image, outcome: &Outcome<'_>, written: Written) -> Vec<String
             .machine
             .map_or(String::new(), |machine| format!(", {}", machine.name()))
     )];
+    for (what, text) in [
+        ("kernel", &image.version_string),
+        ("host", &image.hostname),
+        ("panic", &image.panic_string),
+    ] {
+        if let Some(text) = text.as_ref().filter(|text| !text.trim().is_empty()) {
+            lines.push(format!("  {what}: {}", text.trim_end()));
+        }
+    }
     let found = counts.live + counts.dead + counts.unknown;
     lines.push(format!(
         "  records: {found} ({} live, {} freed, {} live or freed), {} with addresses, on {} connections and {} without addresses",
@@ -444,8 +454,8 @@ fn summary(image: &Image, outcome: &Outcome<'_>, written: Written) -> Vec<String
         of(Life::Unknown)
     ));
     lines.push(format!(
-        "  left out: {} further copies, {} with too few signs, {} not live, {} packets with too few signs",
-        counts.copies, counts.doubtful, counts.not_live, outcome.doubtful_packets
+        "  left out: {} further copies, {} with too few signs, {} not live, {} packets with too few signs or not live",
+        counts.copies, counts.doubtful, counts.not_live, outcome.packets_left_out
     ));
     let rejected = &outcome.rejected;
     if rejected.poison > 0 {

@@ -106,6 +106,7 @@ impl Convert {
         formats: &'static Formats,
     ) -> anyhow::Result<Status> {
         args::refuse_terminal(path, "the output")?;
+        args::refuse_input(path, &self.inputs.inputs)?;
         let live = drive.live();
         let output = Output::create(path, live).with_context(|| path.display().to_string())?;
         let written = || format!("writing {}", path.display());

@@ -32,6 +32,7 @@ impl Filter {
     pub fn run(&self, common: &Common) -> anyhow::Result<Status> {
         let formats = common.load_formats()?;
         args::refuse_terminal(&self.output, "the output")?;
+        args::refuse_input(&self.output, &self.inputs.inputs)?;
         let mut drive = Drive::new(common, &self.inputs, formats, &self.meaning.stacks())?;
         drive.keep_file_order();
         let live = drive.live();

@@ -43,8 +43,11 @@ pub fn section(
     if !known.clock {
         out.extend_from_slice(b"; boot time unknown, times count from boot");
     }
-    // Writing to a vector does not fail.
-    let _ = write!(out, "; stack {stack_id}");
+    // Packets may stand alone; of those the stack is not known. Writing to a
+    // vector does not fail.
+    if !message.records.is_empty() {
+        let _ = write!(out, "; stack {stack_id}");
+    }
     if let Some(stack) = stack {
         out.extend_from_slice(match stack.sureness {
             Sureness::Named => b" ".as_slice(),
