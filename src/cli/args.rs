@@ -100,7 +100,9 @@ fn input_format(text: &str) -> Result<Kind, String> {
         other => other
             .parse()
             .map(|format| Kind(Some(format)))
-            .map_err(|e: String| format!("{e}; there are auto, stream, logbuf and pcapng")),
+            .map_err(|e: String| {
+                format!("{e}; there are auto, stream, logbuf, pcapng, dtrace-sctp and zcs")
+            }),
     }
 }
 

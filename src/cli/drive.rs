@@ -1,12 +1,12 @@
 //! From inputs to a consumer: opens, reads ahead, selects, reports damage.
 
 use super::Status;
-use super::args::{Common, Inputs};
+use super::args::{Common, Inputs, Selection};
 use super::progress::Progress;
 use super::say::say;
 use crate::format::Formats;
 use crate::input::detect::Compression;
-use crate::input::{self, Bytes, InputError, InputFormat, Reader};
+use crate::input::{self, Bytes, InputError, InputFormat, Opened, Reader};
 use crate::meaning::StackNames;
 use crate::output::escape::Escaped;
 use crate::output::{Job, Sink};
@@ -33,6 +33,21 @@ pub trait Consumer {
     fn batch(&mut self, job: Job) -> anyhow::Result<Option<Job>>;
     /// What was taken is to be readable by others now.
     fn flush(&mut self) -> anyhow::Result<()>;
+    /// An input without records: what DTrace or the zero-copy sniffer printed.
+    /// Commands that have nothing to do with those refuse it.
+    fn relative(&mut self, input: Opened, _: &Selection) -> anyhow::Result<Relative> {
+        let (name, format) = (input.name, input.format);
+        Err(InputError::NoRecords { name, format }.into())
+    }
+}
+
+/// What came of an input without records.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Relative {
+    /// Damaged lines; each has been said.
+    pub damaged: u64,
+    /// Something was found and wanted.
+    pub any: bool,
 }
 
 /// What came of it.
@@ -147,7 +162,15 @@ impl<'a> Drive<'a> {
     fn input(&mut self, path: &Path, consumer: &mut dyn Consumer) -> anyhow::Result<()> {
         let mut bytes = Bytes::open(path)?;
         bytes.stop_on(Arc::clone(&self.stop));
-        let mut reader = input::open(bytes, self.inputs.input_format.0, self.formats)?;
+        let opened = input::recognised(bytes, self.inputs.input_format.0, self.formats)?;
+        if opened.format.is_relative() {
+            let Relative { damaged, any } = consumer.relative(opened, &self.inputs.selection)?;
+            self.outcome.opened += 1;
+            self.outcome.damaged += damaged;
+            self.outcome.any |= any;
+            return Ok(());
+        }
+        let mut reader = Reader::new(opened, self.formats)?;
         if self.file_order {
             reader.keep_file_order();
         }

@@ -101,6 +101,10 @@ impl Consumer for Keep {
             InputFormat::Stream => Writer::Messages(StreamSink::new(Form::Stream, output)),
             InputFormat::Logbuf => Writer::Messages(StreamSink::new(Form::Logbuf, output)),
             InputFormat::Pcapng => Writer::Blocks(BlockCopy::new(output, self.everything)),
+            // These never come here: they have no records.
+            InputFormat::DtraceSctp | InputFormat::Zcs => {
+                return Err(anyhow!("{} has no records", source.name));
+            }
         };
         self.form = Some((source.format, writer));
         Ok(())

@@ -15,14 +15,25 @@ pub enum InputFormat {
     Logbuf,
     /// pcapng, as tcplog_dumper or this program writes it.
     Pcapng,
+    /// Text that DTrace printed at the probes of its SCTP provider.
+    DtraceSctp,
+    /// The text log of the zero-copy sniffer of 2006.
+    Zcs,
 }
 
 impl InputFormat {
+    /// True for what holds no black box records, but a relative's findings.
+    pub fn is_relative(self) -> bool {
+        matches!(self, InputFormat::DtraceSctp | InputFormat::Zcs)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             InputFormat::Stream => "stream",
             InputFormat::Logbuf => "logbuf",
             InputFormat::Pcapng => "pcapng",
+            InputFormat::DtraceSctp => "dtrace-sctp",
+            InputFormat::Zcs => "zcs",
         }
     }
 }
@@ -41,6 +52,8 @@ impl FromStr for InputFormat {
             "stream" => Ok(InputFormat::Stream),
             "logbuf" => Ok(InputFormat::Logbuf),
             "pcapng" => Ok(InputFormat::Pcapng),
+            "dtrace-sctp" => Ok(InputFormat::DtraceSctp),
+            "zcs" => Ok(InputFormat::Zcs),
             _ => Err(format!("no input format named {text:?}")),
         }
     }

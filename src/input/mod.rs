@@ -18,7 +18,7 @@ pub use batch::Batch;
 pub use bytes::Bytes;
 pub use damage::Damage;
 pub use detect::InputFormat;
-pub use reader::{Reader, open};
+pub use reader::{Opened, Reader, open, recognised};
 
 use std::io;
 
@@ -33,6 +33,9 @@ pub enum InputError {
         offset: u64,
         cause: io::Error,
     },
+    /// A kind of text that holds no black box records.
+    #[error("{name}: this command does not read {format}")]
+    NoRecords { name: String, format: InputFormat },
     #[error("{name}: not black box data: {why}")]
     Unknown { name: String, why: String },
 }

@@ -55,14 +55,55 @@ pub struct Reader<'f> {
     held: Option<Damage>,
 }
 
-/// Recognises the kind of `bytes` and prepares to read it.
+/// An input that is open, decompressed and recognised, but not yet framed.
+pub struct Opened {
+    /// What to call it in messages.
+    pub name: String,
+    pub format: InputFormat,
+    pub compression: Option<Compression>,
+    /// Data may arrive later.
+    pub live: bool,
+    /// Stored bytes in all, where known.
+    pub size: Option<u64>,
+    position: Arc<AtomicU64>,
+    /// What was read to recognise it.
+    head: Vec<u8>,
+    /// Nothing follows `head`.
+    eof: bool,
+    source: Box<dyn Read + Send>,
+    late: Option<Damage>,
+}
+
+impl Opened {
+    /// Counts the stored bytes read so far.
+    pub fn position(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.position)
+    }
+
+    /// Damage that was met while the input was recognised.
+    pub fn damage(&self) -> Option<&Damage> {
+        self.late.as_ref()
+    }
+
+    /// All bytes of the input, decompressed, from the first one.
+    pub fn into_read(self) -> Box<dyn Read + Send> {
+        let head = Cursor::new(self.head);
+        if self.eof {
+            Box::new(head)
+        } else {
+            Box::new(head.chain(self.source))
+        }
+    }
+}
+
+/// Recognises the kind of `bytes`.
 ///
 /// `format` overrides the recognition. An empty input is an empty stream.
-pub fn open<'f>(
+pub fn recognised(
     mut bytes: Bytes,
     format: Option<InputFormat>,
-    formats: &'f Formats,
-) -> Result<Reader<'f>, InputError> {
+    formats: &Formats,
+) -> Result<Opened, InputError> {
     let name = bytes.name.clone();
     let (live, size, position) = (bytes.live, bytes.size, bytes.counter());
     let read_error = |cause, offset| InputError::Read {
@@ -89,7 +130,11 @@ pub fn open<'f>(
     if live && !eof {
         eof = fill(source.as_mut(), &mut head, 16).map_err(|e| read_error(e, 0))?;
     }
-    let wanted = if live && told(&head) { 0 } else { HEAD };
+    let wanted = if live && (told(&head) || format.is_some()) {
+        0
+    } else {
+        HEAD
+    };
     let mut late = None;
     if !eof {
         match fill(source.as_mut(), &mut head, wanted) {
@@ -108,31 +153,27 @@ pub fn open<'f>(
             why,
         })?,
     };
-    let framing = match format {
-        InputFormat::Stream => Framing::Stream(Box::new(Framer::new(formats, live))),
-        InputFormat::Pcapng => Framing::Pcapng(Box::new(PcapngFramer::new(true))),
-        InputFormat::Logbuf => {
-            let dialect =
-                detect::logbuf_dialect(&head, eof, formats).unwrap_or_else(|| Formats::canonical());
-            Framing::Logbuf(LogbufFramer::new(Arc::clone(dialect)))
-        }
-    };
-    Ok(Reader {
+    Ok(Opened {
         name,
         format,
         compression,
         live,
         size,
         position,
-        source,
-        framing,
-        rest: head,
-        base: 0,
+        head,
         eof,
-        done: false,
+        source,
         late,
-        held: None,
     })
+}
+
+/// Recognises the kind of `bytes` and prepares to read messages from it.
+pub fn open<'f>(
+    bytes: Bytes,
+    format: Option<InputFormat>,
+    formats: &'f Formats,
+) -> Result<Reader<'f>, InputError> {
+    Reader::new(recognised(bytes, format, formats)?, formats)
 }
 
 /// Decides between stream, bare buffer and pcapng.
@@ -237,7 +278,51 @@ fn put(batch: &mut Batch, bytes: &[u8]) {
     }
 }
 
-impl Reader<'_> {
+impl<'f> Reader<'f> {
+    /// Reads messages from an input that holds some.
+    pub fn new(opened: Opened, formats: &'f Formats) -> Result<Reader<'f>, InputError> {
+        let Opened {
+            name,
+            format,
+            compression,
+            live,
+            size,
+            position,
+            head,
+            eof,
+            source,
+            late,
+        } = opened;
+        let framing = match format {
+            InputFormat::Stream => Framing::Stream(Box::new(Framer::new(formats, live))),
+            InputFormat::Pcapng => Framing::Pcapng(Box::new(PcapngFramer::new(true))),
+            InputFormat::Logbuf => {
+                let dialect = detect::logbuf_dialect(&head, eof, formats)
+                    .unwrap_or_else(|| Formats::canonical());
+                Framing::Logbuf(LogbufFramer::new(Arc::clone(dialect)))
+            }
+            InputFormat::DtraceSctp | InputFormat::Zcs => {
+                return Err(InputError::NoRecords { name, format });
+            }
+        };
+        Ok(Reader {
+            name,
+            format,
+            compression,
+            live,
+            size,
+            position,
+            source,
+            framing,
+            rest: head,
+            base: 0,
+            eof,
+            done: false,
+            late,
+            held: None,
+        })
+    }
+
     /// Leaves the records of merged pcapng sections where they stand, so that
     /// [`Batch::blocks`] tells the block of each. To be called first.
     pub fn keep_file_order(&mut self) {
