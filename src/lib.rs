@@ -14,6 +14,7 @@
 //! * [`carve`]: records and saved packets out of memory;
 //! * [`select`]: which records are wanted, and which belong together;
 //! * [`output`]: one sink per form: pcapng, stream, text, JSON, CSV, summary;
+//! * [`record`]: the collector: from the device to files, for months;
 //! * [`cli`]: the command line; it parses, wires the above together, and owns
 //!   no logic.
 
@@ -26,4 +27,5 @@ pub mod kernel;
 pub mod meaning;
 pub mod memory;
 pub mod output;
+pub mod record;
 pub mod select;

@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use std::io::IsTerminal;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// When to do something that suits a terminal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -220,6 +221,42 @@ fn stack_name(text: &str) -> Result<(u8, String), String> {
         return Err("the name has 1 to 31 bytes and no control characters".to_owned());
     }
     Ok((id, name.to_owned()))
+}
+
+/// A number of bytes: `500`, `64K`, `100M`, `2G`, `1T`, by powers of 1024.
+pub fn size(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.char_indices().next_back() {
+        Some((at, unit)) if !unit.is_ascii_digit() => {
+            let shift = match unit.to_ascii_uppercase() {
+                'K' => 10,
+                'M' => 20,
+                'G' => 30,
+                'T' => 40,
+                _ => return Err(format!("{unit:?} is none of K, M, G and T")),
+            };
+            (text.get(..at).unwrap_or(""), shift)
+        }
+        _ => (text, 0),
+    };
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "give it as a number and K, M, G or T, for example 100M".to_owned())?;
+    number
+        .checked_mul(1 << shift)
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "that is no possible size".to_owned())
+}
+
+/// A time: `90s`, `15m`, `1h 30m`, `1d`; a plain number counts seconds.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let parsed = text.parse::<jiff::SignedDuration>();
+    parsed
+        .ok()
+        .and_then(|duration| duration.try_into().ok())
+        .ok_or_else(|| "give it as a number and s, m, h or d, for example 15m".to_owned())
 }
 
 /// The time to write as DUMPTIME: `--dumptime`, else `SOURCE_DATE_EPOCH`, else

@@ -8,6 +8,7 @@ mod filter;
 mod formats;
 mod info;
 mod progress;
+mod record;
 mod say;
 mod show;
 
@@ -41,6 +42,7 @@ pub enum Command {
     Show(show::Show),
     Info(info::Info),
     Carve(carve::Carve),
+    Record(record::Record),
     Formats(formats::Formats),
 }
 
@@ -95,6 +97,7 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
         Command::Show(show) => show.run(&cli.common),
         Command::Info(info) => info.run(&cli.common),
         Command::Carve(carve) => carve.run(&cli.common),
+        Command::Record(record) => record.run(&cli.common),
         Command::Formats(formats) => formats.run(&cli.common),
     }
 }

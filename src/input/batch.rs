@@ -42,6 +42,45 @@ pub(super) struct Piece {
     pub stack_name: Option<Arc<str>>,
 }
 
+impl Piece {
+    /// The view of this piece, whose header is in `home`.
+    fn message<'a>(&'a self, home: &'a [u8], data: &'a [u8]) -> Option<Message<'a>> {
+        Some(Message {
+            header: Header::new(home.get(self.header.clone())?, &self.dialect)?,
+            records: data.get(self.records.clone())?,
+            known: self.known,
+            first: self.first,
+            last: self.last,
+            offset: self.offset,
+            stack_name: self.stack_name.as_ref(),
+            origins: &[],
+        })
+    }
+}
+
+/// One piece of a message that owns its bytes, to be kept for longer than the
+/// batch it came in.
+#[derive(Debug)]
+pub struct Parcel {
+    piece: Piece,
+    bytes: Vec<u8>,
+}
+
+impl Parcel {
+    pub fn message(&self) -> Option<Message<'_>> {
+        self.piece.message(&self.bytes, &self.bytes)
+    }
+
+    /// Bytes of the header and the records.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+}
+
 impl Batch {
     /// The pieces, in input order.
     pub fn messages(&self) -> impl Iterator<Item = Message<'_>> {
@@ -51,17 +90,30 @@ impl Batch {
             } else {
                 &self.data
             };
-            Some(Message {
-                header: Header::new(home.get(piece.header.clone())?, &piece.dialect)?,
-                records: self.data.get(piece.records.clone())?,
-                known: piece.known,
-                first: piece.first,
-                last: piece.last,
-                offset: piece.offset,
-                stack_name: piece.stack_name.as_ref(),
-                origins: &[],
-            })
+            piece.message(home, &self.data)
         })
+    }
+
+    /// One of the pieces, with a copy of its bytes and no more.
+    pub fn parcel(&self, index: usize) -> Option<Parcel> {
+        let piece = self.pieces.get(index)?;
+        let home = if piece.header_apart {
+            &self.headers
+        } else {
+            &self.data
+        };
+        let header = home.get(piece.header.clone())?;
+        let records = self.data.get(piece.records.clone())?;
+        let mut bytes = Vec::with_capacity(header.len().checked_add(records.len())?);
+        bytes.extend_from_slice(header);
+        bytes.extend_from_slice(records);
+        let piece = Piece {
+            header_apart: false,
+            header: 0..header.len(),
+            records: header.len()..bytes.len(),
+            ..piece.clone()
+        };
+        Some(Parcel { piece, bytes })
     }
 
     pub fn is_empty(&self) -> bool {

@@ -9,30 +9,64 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// An open input.
 pub struct Bytes {
     /// What to call it in messages.
     pub name: String,
-    source: Box<dyn Read + Send>,
-    /// The descriptor to wait on when a read would block.
-    wait: Option<File>,
+    source: Source,
     /// Data may arrive later: a device, FIFO, socket or terminal.
     pub live: bool,
     /// Bytes in all, where the file system knows.
     pub size: Option<u64>,
     read: Arc<AtomicU64>,
     stop: Option<Arc<AtomicBool>>,
+    /// Becomes readable when waiting is to end at once.
+    wake: Option<File>,
+    /// Failed reads are no end, but counted, and tried again.
+    failures: Option<Arc<Failures>>,
+}
+
+/// Where bytes come from.
+enum Source {
+    /// What has a descriptor, on which can be waited.
+    File(File),
+    Other(Box<dyn Read + Send>),
+}
+
+/// Failed reads of an input that never ends.
+#[derive(Debug, Default)]
+pub struct Failures {
+    count: AtomicU64,
+    last: Mutex<Option<String>>,
+}
+
+impl Failures {
+    /// How many there were, and what the last one said.
+    pub fn so_far(&self) -> (u64, Option<String>) {
+        let last = self.last.lock().map_or(None, |last| last.clone());
+        (self.count.load(Ordering::Relaxed), last)
+    }
+
+    fn add(&self, error: &io::Error) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        if let Ok(mut last) = self.last.lock() {
+            *last = Some(error.to_string());
+        }
+    }
 }
 
 /// How long to wait before asking a busy device again.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
+
+/// How long to wait after a failed read of an input that never ends.
+const FAILURE_PAUSE: u16 = 500;
 
 impl Bytes {
     /// Opens `path`; `-` is standard input. Opening a FIFO waits for its
@@ -52,20 +86,26 @@ impl Bytes {
         } else {
             File::open(path).map_err(wrap)?
         };
-        let meta = file.metadata().map_err(wrap)?;
+        Bytes::from_file(name.clone(), file).map_err(wrap)
+    }
+
+    /// Reads an open file, FIFO, socket or device.
+    pub fn from_file(name: String, file: File) -> io::Result<Bytes> {
+        let meta = file.metadata()?;
         if meta.is_dir() {
-            return Err(wrap(io::Error::from(io::ErrorKind::IsADirectory)));
+            return Err(io::Error::from(io::ErrorKind::IsADirectory));
         }
         let kind = meta.file_type();
         let live = kind.is_char_device() || kind.is_fifo() || kind.is_socket();
         Ok(Bytes {
             live,
             size: meta.is_file().then_some(meta.len()),
-            wait: Some(file.try_clone().map_err(wrap)?),
-            source: Box::new(file),
+            source: Source::File(file),
             name,
             read: Arc::default(),
             stop: None,
+            wake: None,
+            failures: None,
         })
     }
 
@@ -73,12 +113,13 @@ impl Bytes {
     pub fn from_reader(name: &str, source: impl Read + Send + 'static) -> Bytes {
         Bytes {
             name: name.to_owned(),
-            source: Box::new(source),
-            wait: None,
+            source: Source::Other(Box::new(source)),
             live: false,
             size: None,
             read: Arc::default(),
             stop: None,
+            wake: None,
+            failures: None,
         }
     }
 
@@ -87,9 +128,27 @@ impl Bytes {
         self.stop = Some(stop);
     }
 
+    /// Looks at the stop of [`Bytes::stop_on`] as soon as `wake` is readable.
+    pub fn wake_on(&mut self, wake: File) {
+        self.wake = Some(wake);
+    }
+
+    /// Never ends by a failed read: a device that fails may recover.
+    pub fn persist(&mut self) -> Arc<Failures> {
+        Arc::clone(self.failures.get_or_insert_default())
+    }
+
     /// Counts the bytes read so far, also while another reader owns this.
     pub fn counter(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.read)
+    }
+
+    /// The descriptor that is read, if there is one.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match &self.source {
+            Source::File(file) => Some(file.as_fd()),
+            Source::Other(_) => None,
+        }
     }
 
     fn stopped(&self) -> bool {
@@ -101,16 +160,33 @@ impl Bytes {
     /// Waits a while for data; false if none came. A signal ends the wait, so
     /// that the caller can look whether it is to stop.
     fn wait_readable(&self) -> bool {
-        let Some(file) = &self.wait else {
+        let Source::File(file) = &self.source else {
             std::thread::sleep(BUSY_PAUSE);
             return true;
         };
-        let mut fds = [PollFd::new(file.as_fd(), PollFlags::POLLIN)];
+        let input = PollFd::new(file.as_fd(), PollFlags::POLLIN);
         // What cannot be polled is read, and its answer is taken.
-        match poll(&mut fds, PollTimeout::from(500u16)) {
+        let waited = match &self.wake {
+            None => poll(&mut [input], PollTimeout::from(500u16)),
+            Some(wake) => {
+                let wake = PollFd::new(wake.as_fd(), PollFlags::POLLIN);
+                poll(&mut [input, wake], PollTimeout::from(500u16))
+            }
+        };
+        match waited {
             Ok(ready) => ready > 0,
             Err(Errno::EINTR) => false,
             Err(_) => true,
+        }
+    }
+
+    fn pause_after_failure(&self) {
+        match &self.wake {
+            Some(wake) => {
+                let mut fds = [PollFd::new(wake.as_fd(), PollFlags::POLLIN)];
+                let _ = poll(&mut fds, PollTimeout::from(FAILURE_PAUSE));
+            }
+            None => std::thread::sleep(Duration::from_millis(FAILURE_PAUSE.into())),
         }
     }
 }
@@ -126,7 +202,11 @@ impl Read for Bytes {
             if self.live && !self.wait_readable() {
                 continue;
             }
-            match self.source.read(buf) {
+            let read = match &mut self.source {
+                Source::File(file) => file.read(buf),
+                Source::Other(source) => source.read(buf),
+            };
+            match read {
                 Ok(n) => {
                     self.read.fetch_add(n as u64, Ordering::Relaxed);
                     return Ok(n);
@@ -138,7 +218,13 @@ impl Read for Bytes {
                 Err(e) if e.raw_os_error() == Some(Errno::EBUSY as i32) => {
                     std::thread::sleep(BUSY_PAUSE);
                 }
-                Err(e) => return Err(e),
+                Err(e) => match &self.failures {
+                    Some(failures) => {
+                        failures.add(&e);
+                        self.pause_after_failure();
+                    }
+                    None => return Err(e),
+                },
             }
         }
     }

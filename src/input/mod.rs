@@ -14,7 +14,7 @@ pub mod pcapng;
 pub mod reader;
 pub mod stream;
 
-pub use batch::Batch;
+pub use batch::{Batch, Parcel};
 pub use bytes::Bytes;
 pub use damage::Damage;
 pub use detect::InputFormat;

@@ -1,6 +1,8 @@
 //! Output files that appear whole or not at all, under names that are safe.
 
 use super::escape::is_harmless;
+use crate::bblog::Message;
+use crate::select::Split;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -299,6 +301,20 @@ pub fn safe_name(id: &[u8]) -> String {
         name.push_str(&format!("~{:016x}", fnv1a(id)));
     }
     name
+}
+
+/// The name of a group's file, without number and suffix.
+pub fn stem(message: &Message<'_>, split: Split) -> String {
+    let id = message.header.log_id().filter(|_| message.known.names);
+    let name = id.map_or_else(|| "UNKNOWN".to_owned(), safe_name);
+    match (split, id) {
+        (Split::LogId, Some(_)) => name,
+        _ => {
+            let ends = message.header.endpoints();
+            let (local, foreign) = (ends.local.port(), ends.foreign.port());
+            format!("{name}_{local}_{}_{foreign}", ends.foreign.ip())
+        }
+    }
 }
 
 /// FNV-1a: the same in every release.

@@ -90,6 +90,12 @@ impl Encoder {
         &self.options
     }
 
+    /// Sections from here on say that they were written at this time, Unix
+    /// seconds.
+    pub fn set_dumptime(&mut self, seconds: i64) {
+        self.options.dumptime = seconds;
+    }
+
     /// Goes on from what was learnt elsewhere; gives back what it knew.
     pub fn set_evidence(&mut self, evidence: Evidence) -> Evidence {
         match &mut self.meanings {

@@ -5,7 +5,7 @@ use crate::bblog::{Captured, Message};
 use crate::format::Formats;
 use crate::meaning::Evidence;
 use crate::output::Sink;
-use crate::output::files::{PendingFile, safe_name};
+use crate::output::files::{PendingFile, stem};
 use crate::select::{Grouping, Picked, Picker, Split};
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -199,20 +199,6 @@ impl SplitSink {
             }
         });
         file.finish_at_free(&self.dir, names).map(drop)
-    }
-}
-
-/// The name of a group's file, without number and suffix.
-fn stem(message: &Message<'_>, split: Split) -> String {
-    let id = message.header.log_id().filter(|_| message.known.names);
-    let name = id.map_or_else(|| "UNKNOWN".to_owned(), safe_name);
-    match (split, id) {
-        (Split::LogId, Some(_)) => name,
-        _ => {
-            let ends = message.header.endpoints();
-            let (local, foreign) = (ends.local.port(), ends.foreign.port());
-            format!("{name}_{local}_{}_{foreign}", ends.foreign.ip())
-        }
     }
 }
 

@@ -1,0 +1,105 @@
+//! Where a collector says what happens: standard error, or a file that can be
+//! rotated.
+
+use crate::output::escape::Escaped;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The log.
+pub struct Log {
+    name: &'static str,
+    /// `None`: standard error.
+    file: Option<LogFile>,
+}
+
+struct LogFile {
+    /// The directory it is in, so that it can be opened anew by name.
+    directory: OwnedFd,
+    name: OsString,
+    open: Mutex<File>,
+}
+
+const MODE: Mode = Mode::from_bits_truncate(0o640);
+
+impl Log {
+    /// Lines for standard error, behind the name of the program.
+    pub fn standard_error(name: &'static str) -> Log {
+        Log { name, file: None }
+    }
+
+    /// Lines for a file, which is appended to.
+    pub fn file(name: &'static str, path: &Path) -> io::Result<Log> {
+        let directory = match path.parent() {
+            Some(above) if !above.as_os_str().is_empty() => above,
+            _ => Path::new("."),
+        };
+        let directory = OwnedFd::from(File::open(directory)?);
+        let file = path
+            .file_name()
+            .ok_or_else(|| io::Error::from(io::ErrorKind::IsADirectory))?
+            .to_owned();
+        let open = opened(&directory, &file)?;
+        Ok(Log {
+            name,
+            file: Some(LogFile {
+                directory,
+                name: file,
+                open: Mutex::new(open),
+            }),
+        })
+    }
+
+    /// Says one line. What cannot be written is lost: there is nobody to tell.
+    pub fn say(&self, line: impl Display) {
+        let line = Escaped(line.to_string().as_bytes()).to_string();
+        match &self.file {
+            None => {
+                let text = format!("{}: {line}\n", self.name);
+                let _ = io::stderr().write_all(text.as_bytes());
+            }
+            Some(file) => {
+                let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
+                let text = format!("{now} {}[{}]: {line}\n", self.name, std::process::id());
+                let _ = file.lock().write_all(text.as_bytes());
+            }
+        }
+    }
+
+    /// Opens the file anew: it was rotated away.
+    pub fn reopen(&self) -> io::Result<()> {
+        if let Some(file) = &self.file {
+            *file.lock() = opened(&file.directory, &file.name)?;
+        }
+        Ok(())
+    }
+
+    /// The descriptor of the directory that holds the file, and its own.
+    pub fn descriptors(&self) -> Option<(BorrowedFd<'_>, OwnedFd)> {
+        let file = self.file.as_ref()?;
+        let open = file.lock().try_clone().ok()?;
+        Some((file.directory.as_fd(), open.into()))
+    }
+}
+
+impl LogFile {
+    fn lock(&self) -> MutexGuard<'_, File> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn opened(directory: &OwnedFd, name: &OsString) -> io::Result<File> {
+    let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_CLOEXEC;
+    Ok(File::from(openat(
+        directory,
+        name.as_os_str(),
+        flags,
+        MODE,
+    )?))
+}

@@ -1,0 +1,159 @@
+//! What the threads of a collector share.
+
+use super::budget::Budget;
+use super::compress::Compress;
+use super::counters::Counters;
+use super::directory::Home;
+use super::log::Log;
+use super::queue::Overload;
+use crate::format::Formats;
+use crate::output::pcapng::Options;
+use crate::select::Split;
+use std::io;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How a collector works.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub split: Split,
+    pub compress: Compress,
+    /// A file of a connection or log ID is finished when it has this many
+    /// bytes, or is this old.
+    pub rotate_size: u64,
+    pub rotate_age: Duration,
+    /// Messages with fewer wanted records are not written.
+    pub min_records: u64,
+    /// Bytes that may wait to be written.
+    pub queue: usize,
+    pub overload: Overload,
+    pub writers: usize,
+    /// Files are on the disk before the index tells of them.
+    pub sync: bool,
+    /// How blocks are written. The time of writing is that of each message,
+    /// unless it is pinned.
+    pub options: Options,
+    pub pinned_time: Option<i64>,
+}
+
+/// All that more than one thread needs.
+pub struct Shared {
+    pub settings: Settings,
+    pub formats: &'static Formats,
+    pub home: Home,
+    pub budget: Budget,
+    pub counters: Counters,
+    pub log: Log,
+    trouble: Trouble,
+    overload_said: Mutex<Option<Instant>>,
+}
+
+/// Writing that fails at present, and what it cost so far.
+#[derive(Default)]
+struct Trouble {
+    now: AtomicBool,
+    lost: Mutex<(u64, u64)>,
+}
+
+impl Shared {
+    pub fn new(
+        settings: Settings,
+        formats: &'static Formats,
+        home: Home,
+        budget: Budget,
+        log: Log,
+    ) -> Shared {
+        Shared {
+            settings,
+            formats,
+            home,
+            budget,
+            counters: Counters::default(),
+            log,
+            trouble: Trouble::default(),
+            overload_said: Mutex::default(),
+        }
+    }
+
+    /// The time to put into files, Unix seconds.
+    pub fn now(&self) -> i64 {
+        let pinned = self.settings.pinned_time;
+        pinned.unwrap_or_else(|| jiff::Timestamp::now().as_second())
+    }
+
+    /// Writing failed; these messages and records are lost. Said once, until
+    /// writing works again.
+    pub fn failed(&self, cause: &io::Error, messages: u64, records: u64) {
+        self.counters.errors.add(1);
+        self.counters.dropped_messages.add(messages);
+        self.counters.dropped_records.add(records);
+        if let Ok(mut lost) = self.trouble.lost.lock() {
+            lost.0 += messages;
+            lost.1 += records;
+        }
+        if !self.trouble.now.swap(true, Ordering::Relaxed) {
+            self.log.say(format_args!(
+                "writing failed: {cause}; reading goes on, and what cannot be written is dropped \
+                 and counted"
+            ));
+        }
+    }
+
+    /// Writing worked.
+    pub fn works(&self) {
+        if self.trouble.now.load(Ordering::Relaxed)
+            && self.trouble.now.swap(false, Ordering::Relaxed)
+        {
+            let lost = match self.trouble.lost.lock() {
+                Ok(mut lost) => std::mem::take(&mut *lost),
+                Err(_) => (0, 0),
+            };
+            self.log.say(format_args!(
+                "writing works again; {} messages with {} records were dropped",
+                lost.0, lost.1
+            ));
+        }
+    }
+
+    /// The queue is full, and the oldest messages go. Said once a minute.
+    pub fn overloaded(&self) {
+        let Ok(mut said) = self.overload_said.lock() else {
+            return;
+        };
+        if said.is_none_or(|said| said.elapsed() >= Duration::from_secs(60)) {
+            *said = Some(Instant::now());
+            self.log
+                .say("the queue is full; the oldest messages in it are dropped and counted");
+        }
+    }
+
+    /// Keeps the disk budget.
+    pub fn enforce_budget(&self) {
+        let directory = self.home.directory();
+        self.budget
+            .enforce(&directory, |file, result| match result {
+                Ok(()) => {
+                    self.counters.removed.add(1);
+                    self.log.say(format_args!(
+                        "removed {} ({} bytes), to stay within the disk budget",
+                        file.name, file.bytes
+                    ));
+                }
+                Err(cause) => {
+                    self.counters.errors.add(1);
+                    self.log
+                        .say(format_args!("cannot remove {}: {cause}", file.name));
+                }
+            });
+    }
+
+    /// Files that could not be finished at the end.
+    pub fn left_over(&self, files: u64) {
+        if files > 0 {
+            self.log.say(format_args!(
+                "{files} files could not be finished; the next start finishes them"
+            ));
+        }
+    }
+}
