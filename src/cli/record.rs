@@ -8,6 +8,7 @@ use crate::output::pcapng::Options;
 use crate::record::budget::Budget;
 use crate::record::collector::{Ended, Signals, collect};
 use crate::record::compress::Compress;
+use crate::record::counters::StatusLine;
 use crate::record::directory::Prepared;
 use crate::record::log::Log;
 use crate::record::privileges::{self, Identity};
@@ -127,8 +128,19 @@ impl Record {
             confine(&shared, &bytes)?;
         }
         let picker = Picker::new(select, stacks.by_id());
-        let Ended { read, .. } = collect(bytes, &shared, picker, &signals)
+        let Ended {
+            read,
+            load,
+            failed_reads,
+        } = collect(bytes, &shared, picker, &signals)
             .with_context(|| self.directory.display().to_string())?;
+        if !common.quiet {
+            shared.log.say(StatusLine {
+                counters: &shared.counters,
+                load,
+                failed_reads,
+            });
+        }
         read?;
         let counters = &shared.counters;
         Ok(match counters.damaged.get() {

@@ -71,13 +71,14 @@ impl Parcel {
         self.piece.message(&self.bytes, &self.bytes)
     }
 
-    /// Bytes of the header and the records.
-    pub fn len(&self) -> usize {
-        self.bytes.len()
+    /// Bytes of memory.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+    /// The buffer, to be used again.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 }
 
@@ -94,8 +95,8 @@ impl Batch {
         })
     }
 
-    /// One of the pieces, with a copy of its bytes and no more.
-    pub fn parcel(&self, index: usize) -> Option<Parcel> {
+    /// One of the pieces, with a copy of its bytes and no more, in `bytes`.
+    pub fn parcel(&self, index: usize, mut bytes: Vec<u8>) -> Option<Parcel> {
         let piece = self.pieces.get(index)?;
         let home = if piece.header_apart {
             &self.headers
@@ -104,7 +105,8 @@ impl Batch {
         };
         let header = home.get(piece.header.clone())?;
         let records = self.data.get(piece.records.clone())?;
-        let mut bytes = Vec::with_capacity(header.len().checked_add(records.len())?);
+        bytes.clear();
+        bytes.reserve_exact(header.len().checked_add(records.len())?);
         bytes.extend_from_slice(header);
         bytes.extend_from_slice(records);
         let piece = Piece {

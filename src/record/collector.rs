@@ -3,7 +3,7 @@
 
 use super::counters::StatusLine;
 use super::directory::{Change, Home};
-use super::queue::Queue;
+use super::queue::{Load, Queue};
 use super::recover;
 use super::shared::Shared;
 use super::source;
@@ -73,6 +73,8 @@ impl Signals {
 /// How a collection ended.
 pub struct Ended {
     pub read: Result<(), InputError>,
+    /// How full the queue was.
+    pub load: Load,
     /// Failed reads of a device.
     pub failed_reads: u64,
 }
@@ -122,14 +124,11 @@ pub fn collect(
         #[allow(clippy::expect_used)]
         reading.join().expect("the reader does not panic")
     });
-    let failed_reads = failures.map_or(0, |failures| failures.so_far().0);
-    let line = StatusLine {
-        counters: &shared.counters,
+    Ok(Ended {
+        read,
         load: queue.load(),
-        failed_reads,
-    };
-    shared.log.say(line);
-    Ok(Ended { read, failed_reads })
+        failed_reads: failures.map_or(0, |failures| failures.so_far().0),
+    })
 }
 
 /// What is looked at once a second.

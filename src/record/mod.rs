@@ -10,6 +10,7 @@
 
 pub mod about;
 pub mod budget;
+pub mod buffers;
 pub mod collector;
 pub mod compress;
 pub mod counters;

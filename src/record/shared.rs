@@ -1,6 +1,7 @@
 //! What the threads of a collector share.
 
 use super::budget::Budget;
+use super::buffers::Buffers;
 use super::compress::Compress;
 use super::counters::Counters;
 use super::directory::Home;
@@ -45,6 +46,7 @@ pub struct Shared {
     pub budget: Budget,
     pub counters: Counters,
     pub log: Log,
+    pub buffers: Buffers,
     trouble: Trouble,
     overload_said: Mutex<Option<Instant>>,
 }
@@ -71,6 +73,7 @@ impl Shared {
             budget,
             counters: Counters::default(),
             log,
+            buffers: Buffers::default(),
             trouble: Trouble::default(),
             overload_said: Mutex::default(),
         }

@@ -72,7 +72,12 @@ pub fn read(
             counters.bytes.add(size(&message) as u64);
             let mut picked = Picked::default();
             picker.pick(&message, &mut picked);
-            let (wanted, all) = (picked.records(&message), message.records().count() as u64);
+            let all = message.records().count() as u64;
+            let wanted = if picked.whole {
+                all
+            } else {
+                picked.records(&message)
+            };
             counters.records.add(all);
             counters.unwanted.add(all - wanted);
             let gaps = picked.spans.iter().map(|span| u64::from(span.skipped));
@@ -85,7 +90,7 @@ pub fn read(
             if !begun {
                 continue;
             }
-            let Some(parcel) = batch.parcel(index) else {
+            let Some(parcel) = batch.parcel(index, shared.buffers.take()) else {
                 continue;
             };
             let piece = Piece {

@@ -28,7 +28,7 @@ pub struct Piece {
 impl Weight for Piece {
     fn weight(&self) -> usize {
         let spans = self.picked.spans.capacity() * size_of::<crate::select::Span>();
-        self.parcel.len() + spans + size_of::<Piece>()
+        self.parcel.capacity() + spans + size_of::<Piece>()
     }
 }
 
@@ -119,7 +119,10 @@ impl<'a> Writer<'a> {
     pub fn run(mut self, queue: &Queue<Piece>, lane: usize) {
         loop {
             match queue.take(lane, TICK) {
-                Taken::Piece(piece) => self.piece(&piece),
+                Taken::Piece(piece) => {
+                    self.piece(&piece);
+                    self.shared.buffers.give(piece.parcel.into_bytes());
+                }
                 Taken::Nothing => {}
                 Taken::End => break,
             }
@@ -236,8 +239,15 @@ impl<'a> Writer<'a> {
                 self.write_if_due(&current.key);
             }
         }
-        current.blocks.clear();
-        self.spare = current.blocks;
+        self.keep(current.blocks);
+    }
+
+    /// Keeps a buffer for the next message.
+    fn keep(&mut self, mut blocks: Vec<u8>) {
+        if blocks.capacity() > self.spare.capacity() {
+            blocks.clear();
+            self.spare = blocks;
+        }
     }
 
     /// Adds blocks to a group; they are empty afterwards.
@@ -298,7 +308,7 @@ impl<'a> Writer<'a> {
         let Some(about) = group.about.take() else {
             return true;
         };
-        let mut blocks = std::mem::take(&mut group.gathered);
+        let blocks = std::mem::take(&mut group.gathered);
         self.gathered = self.gathered.saturating_sub(blocks.len());
         let result = self.append(key, &blocks, about.clone());
         match &result {
@@ -308,10 +318,7 @@ impl<'a> Writer<'a> {
             }
             Err(cause) => self.shared.failed(cause, about.messages, about.records),
         }
-        blocks.clear();
-        if self.spare.capacity() == 0 {
-            self.spare = blocks;
-        }
+        self.keep(blocks);
         result.is_ok()
     }
 

@@ -6,6 +6,7 @@
 
 pub mod library;
 pub mod memory;
+pub mod standin;
 pub mod stream;
 pub mod wireshark;
 
