@@ -284,3 +284,25 @@ fn complaints_carry_the_name_of_the_program() {
         }
     }
 }
+
+#[test]
+fn a_file_that_grows_is_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let all = some();
+    let path = put(dir.path(), "growing", &all[0]);
+    let args = ["show", "-f", path.to_str().unwrap(), "--format", "json"];
+    let mut child = tcplog(args).spawn().unwrap();
+    let mut out = Out::of(child.stdout.take().unwrap());
+    let lines = |got: &[u8]| got.iter().filter(|byte| **byte == b'\n').count();
+    let mut records = count(&all[0]);
+    out.wait("the first message", |got| lines(got) == records);
+    for message in &all[1..] {
+        let mut file = File::options().append(true).open(&path).unwrap();
+        file.write_all(message).unwrap();
+        records += count(message);
+        out.wait("a message", |got| lines(got) == records);
+    }
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").arg(pid).status().unwrap().success());
+    assert_eq!(ended(&mut child).code(), Some(0), "{}", errors(&mut child));
+}

@@ -79,6 +79,7 @@ pub struct Drive<'a> {
     formats: &'static Formats,
     picker: Picker,
     file_order: bool,
+    follows: bool,
     stop: Arc<AtomicBool>,
     pub outcome: Outcome,
     /// Damaged places of this input; only the first ones are named one by one.
@@ -105,6 +106,7 @@ impl<'a> Drive<'a> {
             formats,
             picker: Picker::new(select, stacks.by_id()),
             file_order: false,
+            follows: false,
             stop,
             outcome: Outcome::default(),
             unsaid: 0,
@@ -114,6 +116,11 @@ impl<'a> Drive<'a> {
     /// Leaves records in file order, for whoever copies blocks.
     pub fn keep_file_order(&mut self) {
         self.file_order = true;
+    }
+
+    /// Takes no end of a file for its last.
+    pub fn follow(&mut self) {
+        self.follows = true;
     }
 
     /// Threads that may encode besides the one that reads and writes; 0: do
@@ -162,6 +169,9 @@ impl<'a> Drive<'a> {
     fn input(&mut self, path: &Path, consumer: &mut dyn Consumer) -> anyhow::Result<()> {
         let mut bytes = Bytes::open(path)?;
         bytes.stop_on(Arc::clone(&self.stop));
+        if self.follows {
+            bytes.follow();
+        }
         let opened = input::recognised(bytes, self.inputs.input_format.0, self.formats)?;
         if opened.format.is_relative() {
             let Relative { damaged, any } = consumer.relative(opened, &self.inputs.selection)?;

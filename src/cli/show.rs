@@ -21,6 +21,10 @@ use std::io;
 pub struct Show {
     #[command(flatten)]
     inputs: Inputs,
+    /// Wait at the end of a file for what is appended; a device or pipe is
+    /// always read as it comes
+    #[arg(short, long)]
+    follow: bool,
     /// Form of the output
     #[arg(long, value_name = "FORM", default_value = "text")]
     format: Form,
@@ -70,7 +74,10 @@ impl Show {
             },
             ..self.meaning.context(common, formats)
         };
-        let drive = Drive::new(common, &self.inputs, formats, &context.stacks)?;
+        let mut drive = Drive::new(common, &self.inputs, formats, &context.stacks)?;
+        if self.follow {
+            drive.follow();
+        }
         let out = io::stdout();
         match self.format {
             Form::Text => run(drive, TextSink::new(out, context)),

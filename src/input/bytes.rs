@@ -29,6 +29,8 @@ pub struct Bytes {
     stop: Option<Arc<AtomicBool>>,
     /// Becomes readable when waiting is to end at once.
     wake: Option<File>,
+    /// The end of a file is only its end so far.
+    follows: bool,
     /// Failed reads are no end, but counted, and tried again.
     failures: Option<Arc<Failures>>,
 }
@@ -64,6 +66,9 @@ impl Failures {
 
 /// How long to wait before asking a busy device again.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
+
+/// How long to wait before looking again at the end of a file.
+const FOLLOW_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long to wait after a failed read of an input that never ends.
 const FAILURE_PAUSE: u16 = 500;
@@ -105,6 +110,7 @@ impl Bytes {
             read: Arc::default(),
             stop: None,
             wake: None,
+            follows: false,
             failures: None,
         })
     }
@@ -119,6 +125,7 @@ impl Bytes {
             read: Arc::default(),
             stop: None,
             wake: None,
+            follows: false,
             failures: None,
         }
     }
@@ -131,6 +138,12 @@ impl Bytes {
     /// Looks at the stop of [`Bytes::stop_on`] as soon as `wake` is readable.
     pub fn wake_on(&mut self, wake: File) {
         self.wake = Some(wake);
+    }
+
+    /// Waits at the end of a file for what is appended.
+    pub fn follow(&mut self) {
+        self.follows = true;
+        self.live = true;
     }
 
     /// Never ends by a failed read: a device that fails may recover.
@@ -207,6 +220,7 @@ impl Read for Bytes {
                 Source::Other(source) => source.read(buf),
             };
             match read {
+                Ok(0) if self.follows && !buf.is_empty() => std::thread::sleep(FOLLOW_PAUSE),
                 Ok(n) => {
                     self.read.fetch_add(n as u64, Ordering::Relaxed);
                     return Ok(n);
