@@ -3,7 +3,8 @@
 //! One million genuine records, as a file in memory (or wherever the
 //! temporary directory is), go through the `record` command; and through a
 //! writer that encodes the same blocks, but calls writev(2) once per record with
-//! eight parts, two of them allocated, as tcplog_dumper does. CPU time is that of
+//! eight parts, two of them allocated, as tcplog_dumper does. The same writer with
+//! one write per message shows what that costs alone. CPU time is that of
 //! the process and of the kernel on its behalf. Nothing is removed between the
 //! rounds: some file systems are slow at making files where many just went.
 
@@ -33,7 +34,14 @@ fn main() -> io::Result<()> {
             "one writev per record",
             records,
             UsageWho::RUSAGE_SELF,
-            || one_writev_per_record(&stream, &out),
+            || write_messages(&stream, &out, one_writev_per_record),
+        )?;
+        let out = dir.path().join(format!("batched{round}"));
+        report(
+            "one write per message",
+            records,
+            UsageWho::RUSAGE_SELF,
+            || write_messages(&stream, &out, |file, blocks| file.write_all(blocks)),
         )?;
         for (name, args) in [
             ("tcplog record", &[][..]),
@@ -121,9 +129,13 @@ fn collect(stream: &Path, out: &Path, args: &[&str]) -> io::Result<()> {
     }
 }
 
-/// Messages are read whole; each is encoded, and written record by record into
-/// a file of its own.
-fn one_writev_per_record(stream: &Path, out: &Path) -> io::Result<()> {
+/// Messages are read whole; each is encoded, and written into a file of its
+/// own by `write`.
+fn write_messages(
+    stream: &Path,
+    out: &Path,
+    write: impl Fn(&mut File, &[u8]) -> io::Result<()>,
+) -> io::Result<()> {
     fs::create_dir_all(out)?;
     let mut stream = File::open(stream)?;
     let options = Options {
@@ -152,16 +164,21 @@ fn one_writev_per_record(stream: &Path, out: &Path) -> io::Result<()> {
         let path: PathBuf = out.join(format!("{number}.pcapng"));
         let mut file = File::create_new(path)?;
         number += 1;
-        let mut rest = blocks.as_slice();
-        while let Some(len) = rest.get(4..8).and_then(|len| len.try_into().ok()) {
-            let len = u32::from_le_bytes(len) as usize;
-            let (block, after) = rest.split_at(len.min(rest.len()));
-            let parts = in_parts(block);
-            let parts = parts.each_ref().map(|part| IoSlice::new(part));
-            black_box(file.write_vectored(&parts)?);
-            rest = after;
-        }
+        write(&mut file, &blocks)?;
     }
+}
+
+fn one_writev_per_record(file: &mut File, blocks: &[u8]) -> io::Result<()> {
+    let mut rest = blocks;
+    while let Some(len) = rest.get(4..8).and_then(|len| len.try_into().ok()) {
+        let len = u32::from_le_bytes(len) as usize;
+        let (block, after) = rest.split_at(len.min(rest.len()));
+        let parts = in_parts(block);
+        let parts = parts.each_ref().map(|part| IoSlice::new(part));
+        black_box(file.write_vectored(&parts)?);
+        rest = after;
+    }
+    Ok(())
 }
 
 /// A block as it has them: fixed header, IP header, TCP header, padding, flags
