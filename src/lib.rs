@@ -15,6 +15,7 @@
 //! * [`select`]: which records are wanted, and which belong together;
 //! * [`output`]: one sink per form: pcapng, stream, text, JSON, CSV, summary;
 //! * [`record`]: the collector: from the device to files, for months;
+//! * [`zcs`]: the text log of the zero-copy sniffer, a relative of the black box;
 //! * [`cli`]: the command line; it parses, wires the above together, and owns
 //!   no logic.
 
@@ -29,3 +30,4 @@ pub mod memory;
 pub mod output;
 pub mod record;
 pub mod select;
+pub mod zcs;

@@ -115,7 +115,9 @@ impl Record {
         let bytes = source::open(&self.device)?;
         let stacks = self.stacks();
         let log = match &self.log {
-            Some(path) => Log::file("tcplog", path).with_context(|| path.display().to_string())?,
+            Some(path) => {
+                Log::file("tcplog", path, &user).with_context(|| path.display().to_string())?
+            }
             None => Log::standard_error("tcplog"),
         };
         let prepared = Prepared::open(&self.directory, &user)?;

@@ -27,6 +27,10 @@ pub struct Bytes {
     pub size: Option<u64>,
     read: Arc<AtomicU64>,
     stop: Option<Arc<AtomicBool>>,
+    /// A device, of which a read never goes beyond the end of a message.
+    is_device: bool,
+    /// The last read filled its buffer, so its message may go on.
+    is_inside: bool,
     /// Becomes readable when waiting is to end at once.
     wake: Option<File>,
     /// The end of a file is only its end so far.
@@ -106,9 +110,11 @@ impl Bytes {
             live,
             size: meta.is_file().then_some(meta.len()),
             source: Source::File(file),
+            is_device: kind.is_char_device(),
             name,
             read: Arc::default(),
             stop: None,
+            is_inside: false,
             wake: None,
             follows: false,
             failures: None,
@@ -120,17 +126,20 @@ impl Bytes {
         Bytes {
             name: name.to_owned(),
             source: Source::Other(Box::new(source)),
+            is_device: false,
             live: false,
             size: None,
             read: Arc::default(),
             stop: None,
+            is_inside: false,
             wake: None,
             follows: false,
             failures: None,
         }
     }
 
-    /// Once `stop` is true, reading ends as at the end of the input.
+    /// Once `stop` is true, reading ends as at the end of the input; that of a
+    /// device when the message under way is whole.
     pub fn stop_on(&mut self, stop: Arc<AtomicBool>) {
         self.stop = Some(stop);
     }
@@ -209,10 +218,12 @@ impl Read for Bytes {
     /// "later": `EINTR`, `EAGAIN`, and the device's `EBUSY`.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
-            if self.stopped() {
+            if self.stopped() && !self.is_inside {
                 return Ok(0);
             }
             if self.live && !self.wait_readable() {
+                // The rest of a message never lets wait for itself.
+                self.is_inside &= !self.stopped();
                 continue;
             }
             let read = match &mut self.source {
@@ -222,6 +233,7 @@ impl Read for Bytes {
             match read {
                 Ok(0) if self.follows && !buf.is_empty() => std::thread::sleep(FOLLOW_PAUSE),
                 Ok(n) => {
+                    self.is_inside = self.is_device && n == buf.len() && n > 0;
                     self.read.fetch_add(n as u64, Ordering::Relaxed);
                     return Ok(n);
                 }

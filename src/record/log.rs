@@ -1,6 +1,7 @@
 //! Where a collector says what happens: standard error, or a file that can be
 //! rotated.
 
+use super::privileges::Identity;
 use crate::output::escape::Escaped;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
@@ -9,6 +10,7 @@ use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -34,8 +36,9 @@ impl Log {
         Log { name, file: None }
     }
 
-    /// Lines for a file, which is appended to.
-    pub fn file(name: &'static str, path: &Path) -> io::Result<Log> {
+    /// Lines for a file, which is appended to. It becomes `owner`'s, who opens
+    /// it anew later.
+    pub fn file(name: &'static str, path: &Path, owner: &Identity) -> io::Result<Log> {
         let directory = match path.parent() {
             Some(above) if !above.as_os_str().is_empty() => above,
             _ => Path::new("."),
@@ -46,6 +49,9 @@ impl Log {
             .ok_or_else(|| io::Error::from(io::ErrorKind::IsADirectory))?
             .to_owned();
         let open = opened(&directory, &file)?;
+        if open.metadata()?.is_file() && open.metadata()?.uid() != owner.uid {
+            std::os::unix::fs::fchown(&open, Some(owner.uid), Some(owner.gid))?;
+        }
         Ok(Log {
             name,
             file: Some(LogFile {

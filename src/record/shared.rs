@@ -54,9 +54,20 @@ pub struct Shared {
 /// Writing that fails at present, and what it cost so far.
 #[derive(Default)]
 struct Trouble {
+    /// It was said, and is not over.
     now: AtomicBool,
-    lost: Mutex<(u64, u64)>,
+    state: Mutex<Lost>,
 }
+
+#[derive(Default)]
+struct Lost {
+    messages: u64,
+    records: u64,
+    said: Option<Instant>,
+}
+
+/// What comes and goes is not said more often.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
 
 impl Shared {
     pub fn new(
@@ -91,11 +102,14 @@ impl Shared {
         self.counters.errors.add(1);
         self.counters.dropped_messages.add(messages);
         self.counters.dropped_records.add(records);
-        if let Ok(mut lost) = self.trouble.lost.lock() {
-            lost.0 += messages;
-            lost.1 += records;
-        }
-        if !self.trouble.now.swap(true, Ordering::Relaxed) {
+        let Ok(mut lost) = self.trouble.state.lock() else {
+            return;
+        };
+        lost.messages += messages;
+        lost.records += records;
+        let is_new = lost.said.is_none_or(|said| said.elapsed() >= SAY_AGAIN);
+        if is_new && !self.trouble.now.swap(true, Ordering::Relaxed) {
+            lost.said = Some(Instant::now());
             self.log.say(format_args!(
                 "writing failed: {cause}; reading goes on, and what cannot be written is dropped \
                  and counted"
@@ -108,13 +122,15 @@ impl Shared {
         if self.trouble.now.load(Ordering::Relaxed)
             && self.trouble.now.swap(false, Ordering::Relaxed)
         {
-            let lost = match self.trouble.lost.lock() {
-                Ok(mut lost) => std::mem::take(&mut *lost),
+            let (messages, records) = match self.trouble.state.lock() {
+                Ok(mut lost) => (
+                    std::mem::take(&mut lost.messages),
+                    std::mem::take(&mut lost.records),
+                ),
                 Err(_) => (0, 0),
             };
             self.log.say(format_args!(
-                "writing works again; {} messages with {} records were dropped",
-                lost.0, lost.1
+                "writing works again; {messages} messages with {records} records were dropped"
             ));
         }
     }

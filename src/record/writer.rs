@@ -12,6 +12,7 @@ use crate::output::pcapng::encode::Encoder;
 use crate::select::{Picked, Split};
 use std::collections::HashMap;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -120,7 +121,12 @@ impl<'a> Writer<'a> {
         loop {
             match queue.take(lane, TICK) {
                 Taken::Piece(piece) => {
-                    self.piece(&piece);
+                    // Nothing here panics that is known of; but a lane that
+                    // nobody empties would stop the reader for good.
+                    let done = catch_unwind(AssertUnwindSafe(|| self.piece(&piece)));
+                    if done.is_err() {
+                        self.give_up(&piece);
+                    }
                     self.shared.buffers.give(piece.parcel.into_bytes());
                 }
                 Taken::Nothing => {}
@@ -169,6 +175,15 @@ impl<'a> Writer<'a> {
         {
             self.spill();
         }
+    }
+
+    /// Drops the message of a piece that could not be dealt with.
+    fn give_up(&mut self, piece: &Piece) {
+        self.current = None;
+        let message = piece.parcel.message();
+        let records = message.map_or(0, |message| piece.picked.records(&message));
+        let cause = io::Error::other("a message could not be encoded");
+        self.shared.failed(&cause, 1, records);
     }
 
     fn begin(&mut self, piece: &Piece, message: &Message<'_>) {
