@@ -49,6 +49,10 @@ impl Budget {
             if Compress::of_name(whole.unwrap_or(name)).is_none() {
                 continue;
             }
+            // A file with both names counts as unfinished, and so only once.
+            if whole.is_none() && directory.are_one(name, &format!("{name}{PART}")) {
+                continue;
+            }
             used = used.saturating_add(entry.bytes);
             if whole.is_none() {
                 let (name, bytes) = (name.to_owned(), entry.bytes);

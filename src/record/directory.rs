@@ -11,7 +11,7 @@ use super::privileges::{self, Identity};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, open, openat, renameat};
-use nix::sys::stat::{FileStat, Mode, fstat, fstatat, mkdirat};
+use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, linkat, unlinkat};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -74,7 +74,9 @@ impl Prepared {
         let fd = match openat(&parent, name.as_os_str(), OPEN_DIRECTORY, Mode::empty()) {
             Err(Errno::ENOENT) => {
                 mkdirat(&parent, name.as_os_str(), DIRECTORY_MODE).map_err(|e| wrap(e.into()))?;
-                let fd = openat(&parent, name.as_os_str(), OPEN_DIRECTORY, Mode::empty())
+                // Not a link that took its place: it is given away below.
+                let flags = OPEN_DIRECTORY | OFlag::O_NOFOLLOW;
+                let fd = openat(&parent, name.as_os_str(), flags, Mode::empty())
                     .map_err(|e| wrap(e.into()))?;
                 let made = fstat(&fd).map_err(|e| wrap(e.into()))?;
                 if made.st_uid != owner.uid {
@@ -258,6 +260,15 @@ impl Directory {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Appends a line to the index, which is made anew if it was removed.
+    pub fn tell(&self, line: &[u8]) -> io::Result<()> {
+        let mut index = self.index();
+        if index.is_removed()? {
+            *index = Index::open(self.fd.as_fd())?;
+        }
+        index.append(line)
+    }
+
     /// Opens the index anew: it was rotated away.
     pub fn reopen_index(&self) -> io::Result<()> {
         *self.index() = Index::open(self.fd.as_fd())?;
@@ -277,7 +288,16 @@ impl Directory {
 
     /// Opens a file to look at it and cut it.
     pub fn inspect(&self, name: &str) -> io::Result<File> {
-        self.open(name, OFlag::O_RDWR | OFlag::O_NOFOLLOW)
+        let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW;
+        match self.open(name, flags) {
+            // It has its final mode already, in which nobody may write to it.
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                let file = self.open(name, OFlag::O_RDONLY | OFlag::O_NOFOLLOW)?;
+                fchmod(&file, PART_MODE)?;
+                self.open(name, flags)
+            }
+            other => other,
+        }
     }
 
     fn open(&self, name: &str, flags: OFlag) -> io::Result<File> {
@@ -288,6 +308,12 @@ impl Directory {
     /// Whether the name is taken.
     pub fn has(&self, name: &str) -> bool {
         fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Bytes of a file.
+    pub fn size(&self, name: &str) -> io::Result<u64> {
+        let stat = fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        Ok(u64::try_from(stat.st_size).unwrap_or(0))
     }
 
     /// Whether both names are one file.

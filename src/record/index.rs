@@ -5,6 +5,7 @@ use nix::sys::stat::Mode;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 
 /// Its name, as tcplog_dumper has it.
 pub const INDEX: &str = "records";
@@ -51,6 +52,11 @@ impl Index {
                     .unwrap_or_else(|| io::Error::from(io::ErrorKind::StorageFull)))
             }
         }
+    }
+
+    /// Whether it has no name any more. One that was renamed still has one.
+    pub fn is_removed(&self) -> io::Result<bool> {
+        Ok(self.file.metadata()?.nlink() == 0)
     }
 
     /// Names of files in the last lines.

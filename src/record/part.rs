@@ -55,7 +55,11 @@ impl Part {
         loop {
             let name = format!("{stem}.{number}.pcapng{}", compress.suffix());
             if !directory.has(&name) {
-                match directory.create(&format!("{name}{PART}")) {
+                let temporary = format!("{name}{PART}");
+                match directory.create(&temporary) {
+                    // Another writer finished a file of this name since the
+                    // look above; none can from now on.
+                    Ok(_) if directory.has(&name) => directory.remove(temporary.as_ref())?,
                     Ok(file) => {
                         return Ok(Part {
                             directory,
@@ -219,14 +223,13 @@ impl Part {
             })
         });
         if let Some(line) = line {
-            let mut index = self.directory.index();
-            index.append(&line)?;
+            self.directory.tell(&line)?;
+            // Told once, whatever comes.
+            self.about = None;
             if sync {
-                index.sync()?;
+                self.directory.index().sync()?;
             }
         }
-        // Told once, whatever comes.
-        self.about = None;
         if linked {
             self.directory.remove(temporary.as_ref())
         } else {

@@ -4,7 +4,7 @@
 use super::about::About;
 use super::compress::Compress;
 use super::directory::Directory;
-use super::part::{PART, Part};
+use super::part::{Finished, PART, Part};
 use super::shared::Shared;
 use crate::bblog::Message;
 use crate::format::Formats;
@@ -59,7 +59,10 @@ fn recover_one(
     let is_told = told.iter().any(|other| other == name);
     if is_told && directory.are_one(&temporary, name) {
         // All was done but for the last step.
+        let bytes = directory.size(&temporary)?;
         directory.remove(temporary.as_ref())?;
+        let name = name.to_owned();
+        shared.budget.finished(Finished { name, bytes });
         return Ok(None);
     }
     if directory.has(name) && !directory.are_one(&temporary, name) {
@@ -75,6 +78,7 @@ fn recover_one(
     };
     let Some(about) = about else {
         directory.remove(temporary.as_ref())?;
+        shared.budget.shrank(size);
         return Ok(Some(
             "left by an earlier run without a whole record; removed".to_owned(),
         ));
@@ -215,6 +219,11 @@ fn about(shared: &Shared, file: &mut File, name: &str, len: u64) -> io::Result<O
                 None => all = Some(about),
                 Some(all) => all.absorb(about),
             }
+        }
+        // No file of ours is damaged inside its whole blocks, and what is not
+        // ours may be without end.
+        if !batch.damage.is_empty() {
+            break;
         }
     }
     Ok(all.filter(|about| about.records > 0))

@@ -9,8 +9,10 @@ use crate::bblog::Message;
 use crate::input::Parcel;
 use crate::output::files::stem;
 use crate::output::pcapng::encode::Encoder;
-use crate::select::{Picked, Split};
+use crate::select::{Picked, Picker, Split};
+use nix::sys::resource::{Resource, getrlimit};
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -41,8 +43,11 @@ const FRAME: usize = 256 * 1024;
 const FRAME_AGE: Duration = Duration::from_secs(1);
 /// Bytes that all groups of a writer may gather.
 const MAX_GATHERED: usize = 16 << 20;
-/// Files of a writer with an open descriptor.
+/// Files of a writer with an open descriptor, where the process may have so
+/// many.
 const MAX_OPEN: usize = 128;
+/// Descriptors that are left for all but recordings.
+const OTHER_DESCRIPTORS: u64 = 64;
 /// Files of a writer that grow.
 const MAX_GROUPS: usize = 16 * 1024;
 /// After this time without a message a connection's file is finished.
@@ -54,7 +59,7 @@ const MAX_UNFINISHED: usize = 64 * 1024;
 const TICK: Duration = Duration::from_millis(500);
 
 /// The stem of a group's files, and what else tells it from others: the
-/// message where that is a group, or that there is no log ID.
+/// number of the message, or the hash of the connection.
 type Key = (String, Option<u64>);
 
 /// Writes one lane.
@@ -65,6 +70,7 @@ pub struct Writer<'a> {
     groups: HashMap<Key, Group>,
     /// Groups whose files were opened lately.
     opened: Vec<Key>,
+    max_open: usize,
     gathered: usize,
     /// Next number to try, by stem.
     next: HashMap<String, u32>,
@@ -101,12 +107,14 @@ struct Group {
 impl<'a> Writer<'a> {
     pub fn new(shared: &'a Shared) -> Writer<'a> {
         let options = shared.settings.options.clone();
+        let writers = shared.settings.writers;
         Writer {
             encoder: Encoder::new(options, shared.formats),
             shared,
             current: None,
             groups: HashMap::new(),
             opened: Vec::new(),
+            max_open: max_open(writers),
             gathered: 0,
             next: HashMap::new(),
             unfinished: Vec::new(),
@@ -190,8 +198,13 @@ impl<'a> Writer<'a> {
         let split = self.shared.settings.split;
         let number = match split {
             Split::Message => Some(piece.message),
-            Split::LogId if message.header.log_id().is_none() => Some(0),
-            Split::LogId | Split::Connection => None,
+            Split::LogId if message.header.log_id().is_some() => None,
+            // The local address is not in the stem.
+            Split::LogId | Split::Connection => {
+                let mut hasher = DefaultHasher::new();
+                Picker::connection(message).hash(&mut hasher);
+                Some(hasher.finish())
+            }
         };
         self.encoder.set_dumptime(self.shared.now());
         self.current = Some(Current {
@@ -379,7 +392,7 @@ impl<'a> Writer<'a> {
         self.shared.enforce_budget();
         if opens {
             self.opened.push(key.clone());
-            if self.opened.len() > MAX_OPEN {
+            if self.opened.len() > self.max_open {
                 self.release();
             }
         }
@@ -483,4 +496,14 @@ impl<'a> Writer<'a> {
         // The next start finishes the rest.
         self.shared.left_over(self.unfinished.len() as u64);
     }
+}
+
+/// The writer's part of the descriptors that the process may have.
+fn max_open(writers: usize) -> usize {
+    let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return MAX_OPEN;
+    };
+    let all = limit.saturating_sub(OTHER_DESCRIPTORS);
+    let each = usize::try_from(all).unwrap_or(usize::MAX) / writers.max(1);
+    each.clamp(1, MAX_OPEN)
 }
