@@ -42,6 +42,7 @@ complete -c tcplog -n "__fish_tcplog_needs_command" -f -a "filter" -d 'Keep some
 complete -c tcplog -n "__fish_tcplog_needs_command" -f -a "show" -d 'Show records with their fields'
 complete -c tcplog -n "__fish_tcplog_needs_command" -f -a "info" -d 'Sum up each connection, and everything'
 complete -c tcplog -n "__fish_tcplog_needs_command" -f -a "carve" -d 'Get records and saved packets out of memory images'
+complete -c tcplog -n "__fish_tcplog_needs_command" -f -a "record" -d 'Collect what the kernel\'s black box hands out, for as long as it runs'
 complete -c tcplog -n "__fish_tcplog_needs_command" -f -a "formats" -d 'List the layouts, events, payloads, flags and codes this build knows'
 complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -l input-format -d 'Take the inputs for this kind instead of recognising them by content' -r
 complete -c tcplog -n "__fish_tcplog_using_subcommand convert" -l id -d 'Log ID that matches this glob: `*` is any run of bytes, `?` any byte, `[a-z]` one of a set, `{a,b}` either, and `\\` takes the next character as it is' -r
@@ -131,6 +132,7 @@ complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l color -d 'Use col
 always\t''
 never\t''"
 complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l formats -d 'Read format files from this directory; they add to or replace those of this build' -r -F
+complete -c tcplog -n "__fish_tcplog_using_subcommand show" -s f -l follow -d 'Wait at the end of a file for what is appended; a device or pipe is always read as it comes'
 complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l relative-seq -d 'Count sequence numbers of text from the initial ones'
 complete -c tcplog -n "__fish_tcplog_using_subcommand show" -l show-pointers -d 'Show kernel addresses in payloads instead of masking them'
 complete -c tcplog -n "__fish_tcplog_using_subcommand show" -s q -l quiet -d 'Say nothing but errors'
@@ -207,6 +209,47 @@ complete -c tcplog -n "__fish_tcplog_using_subcommand carve" -s q -l quiet -d 'S
 complete -c tcplog -n "__fish_tcplog_using_subcommand carve" -s v -l verbose -d 'Say or show more; may be repeated'
 complete -c tcplog -n "__fish_tcplog_using_subcommand carve" -l strict -d 'Exit with status 2 if anything is damaged'
 complete -c tcplog -n "__fish_tcplog_using_subcommand carve" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -s f -l device -d 'Device to read; a FIFO, a file or `-` will do as well' -r -F
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -s D -l directory -d 'Write into this directory; it is made if its parent is there' -r -F
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -l split -d 'What gets a file of its own: log-id, connection or message' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -l compress -d 'Compress the files: none, gzip, zstd or xz' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -l rotate-size -d 'Finish a connection\'s or log ID\'s file when it has this size' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -l rotate-age -d 'Finish a connection\'s or log ID\'s file when it is this old' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -l max-disk -d 'Remove the oldest finished files when all take up more than this' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -l min-records -d 'Leave out messages with fewer wanted records' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -l queue -d 'Memory for messages that wait to be written' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -l on-overload -d 'What to do when that is full: block lets the kernel keep what is not read, drop-oldest gives up what waits longest' -r -f -a "block\t''
+drop-oldest\t''"
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -s u -l user -d 'Go on as this user after the device is opened [default: nobody, if started by root]' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -l log -d 'Say what happens in this file instead of on standard error' -r -F
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -l id -d 'Log ID that matches this glob: `*` is any run of bytes, `?` any byte, `[a-z]` one of a set, `{a,b}` either, and `\\` takes the next character as it is' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -l tag -d 'Tag that matches this glob' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -l reason -d 'Dump reason that matches this glob' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -l host -d 'Address of either end, or a prefix of it' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -l port -d 'Port of either end' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -l event -d 'Event by name or number; several with commas' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -l stack -d 'Name of the TCP stack, or its number' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -l sn -d 'Serial numbers, both ends included' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -l since -d 'Not before: RFC 3339, Unix seconds, or +seconds from the first record' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -l until -d 'Not after: RFC 3339, Unix seconds, or +seconds from the first record' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -l release -d 'Release that logged, where a number alone does not say what it means [12.0, 12, 13.0, 13, 14, 15, main]' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -l stack-name -d 'Name of a TCP stack id, as sysctl net.inet.tcp.function_info gives it' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -s j -l jobs -d 'Threads to use; output is the same for any number [default: one per core]' -r
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -l progress -d 'Show progress on standard error' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -l color -d 'Use colors (NO_COLOR is honoured)' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -l formats -d 'Read format files from this directory; they add to or replace those of this build' -r -F
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -l sync -d 'Wait until a file is on the disk before the index tells of it'
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -l comments -d 'Put a comment in words on each block'
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -l no-sandbox -d 'Do not enter FreeBSD\'s capability mode'
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -l check -d 'Only say whether kernel, device, directory and user are ready'
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -s q -l quiet -d 'Say nothing but errors'
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -s v -l verbose -d 'Say or show more; may be repeated'
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -l strict -d 'Exit with status 2 if anything is damaged'
+complete -c tcplog -n "__fish_tcplog_using_subcommand record" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tcplog -n "__fish_tcplog_using_subcommand formats" -l format -d 'Form of the output' -r -f -a "text\t''
 json\t''"
 complete -c tcplog -n "__fish_tcplog_using_subcommand formats" -l release -d 'Release that logged, where a number alone does not say what it means [12.0, 12, 13.0, 13, 14, 15, main]' -r

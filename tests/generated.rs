@@ -69,9 +69,18 @@ fn man_pages() {
     let command = built("tcplog");
     for sub in command.get_subcommands().filter(|s| s.get_name() != "help") {
         let name = format!("tcplog-{}", sub.get_name());
-        files.push((format!("{name}.1"), subcommand_page(sub, name)));
+        let section = section(&name);
+        files.push((format!("{name}.{section}"), subcommand_page(sub, name)));
     }
     check("man", files);
+}
+
+/// A collector is the business of who runs the machine.
+fn section(page: &str) -> &'static str {
+    match page {
+        "tcplog-record" => "8",
+        _ => "1",
+    }
 }
 
 fn built(name: &'static str) -> clap::Command {
@@ -101,6 +110,7 @@ const SEE_ALSO: &str = "\
 .BR tcplog\\-show (1),
 .BR tcplog\\-info (1),
 .BR tcplog\\-carve (1),
+.BR tcplog\\-record (8),
 .BR tcplog\\-formats (1),
 .BR tcplog2pcapng (1),
 .BR tcplog\\-formats (5),
@@ -115,7 +125,9 @@ fn overview(name: &'static str) -> Vec<u8> {
         .manual("tcplog manual");
     man.render(&mut page).unwrap();
     // Both names have the same commands, described once.
-    let mut page = without_tail(page).replace("tcplog2pcapng\\-", "tcplog\\-");
+    let mut page = without_tail(page)
+        .replace("tcplog2pcapng\\-", "tcplog\\-")
+        .replace("tcplog\\-record(1)", "tcplog\\-record(8)");
     if name == "tcplog2pcapng" {
         page.push_str(
             ".PP\n\\fBtcplog2pcapng\\fR is \\fBtcplog\\fR under another name: scripts call\n\
@@ -149,7 +161,7 @@ fn subcommand_page(sub: &clap::Command, name: String) -> Vec<u8> {
         .bin_name(name.replacen('-', " ", 1))
         .version(env!("CARGO_PKG_VERSION"));
     let man = clap_mangen::Man::new(command)
-        .section("1")
+        .section(section(name))
         .manual("tcplog manual");
     man.render(&mut page).unwrap();
     let mut page = without_tail(page);
@@ -160,6 +172,7 @@ fn subcommand_page(sub: &clap::Command, name: String) -> Vec<u8> {
         "tcplog-info" => include_str!("manual/info.roff"),
         "tcplog-formats" => include_str!("manual/formats.roff"),
         "tcplog-carve" => include_str!("manual/carve.roff"),
+        "tcplog-record" => include_str!("manual/record.roff"),
         _ => "",
     });
     page.push_str(EXIT_STATUS);

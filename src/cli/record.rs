@@ -6,6 +6,7 @@ use super::say::say;
 use crate::meaning::StackNames;
 use crate::output::pcapng::Options;
 use crate::record::budget::Budget;
+use crate::record::check::{Plan, Verdict, check, render, worst};
 use crate::record::collector::{Ended, Signals, collect};
 use crate::record::compress::Compress;
 use crate::record::counters::StatusLine;
@@ -19,6 +20,7 @@ use crate::record::{kernel, source};
 use crate::select::{Picker, Split};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -105,7 +107,7 @@ enum OnOverload {
 impl Record {
     pub fn run(&self, common: &Common) -> anyhow::Result<Status> {
         if self.check {
-            return Ok(self.check());
+            return self.check();
         }
         let formats = common.load_formats()?;
         let select = self.selection.select(formats)?;
@@ -201,8 +203,23 @@ impl Record {
         })
     }
 
-    fn check(&self) -> Status {
-        Status::Failed
+    /// Says what is ready and what is not.
+    fn check(&self) -> anyhow::Result<Status> {
+        let user = match &self.user {
+            None if Identity::current().is_root() => Some(USER),
+            user => user.as_deref(),
+        };
+        let findings = check(&Plan {
+            device: &self.device,
+            directory: &self.directory,
+            user,
+        });
+        io::stdout().write_all(render(&findings).as_bytes())?;
+        Ok(match worst(&findings) {
+            Verdict::Ok => Status::Done,
+            Verdict::Warning => Status::Partial,
+            Verdict::Problem => Status::Failed,
+        })
     }
 }
 
@@ -216,6 +233,8 @@ fn confine(shared: &Shared, bytes: &crate::input::Bytes) -> anyhow::Result<()> {
         (index.as_fd(), Rights::Append),
     ];
     rights.extend(bytes.descriptor().map(|fd| (fd, Rights::Device)));
+    let stderr = io::stderr();
+    rights.push((stderr.as_fd(), Rights::Stream));
     let log = shared.log.descriptors();
     if let Some((above, file)) = &log {
         rights.push((*above, Rights::LogDirectory));

@@ -63,6 +63,11 @@ pub fn log_version() -> Option<u32> {
     u32::try_from(number("net.inet.tcp.bb.log_version")?).ok()
 }
 
+/// The release of the running kernel, as uname(1) prints it.
+pub fn release() -> Option<String> {
+    value("kern.osrelease").map(|bytes| text(&bytes))
+}
+
 /// A log mode of `tcp_log_buf.h` (`TCP_LOG_STATE_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mode(pub i64);
@@ -72,11 +77,15 @@ impl Mode {
     pub const HEAD_AUTO: Mode = Mode(3);
     pub const CONTINUAL: Mode = Mode(4);
     pub const TAIL_AUTO: Mode = Mode(5);
+    pub const VIA_BBPOINTS: Mode = Mode(6);
 
     /// True if the kernel hands the log to the device of its own accord, and
     /// not only when a program asks for it.
     pub fn dumps_by_itself(self) -> bool {
-        matches!(self, Mode::HEAD_AUTO | Mode::CONTINUAL | Mode::TAIL_AUTO)
+        matches!(
+            self,
+            Mode::HEAD_AUTO | Mode::CONTINUAL | Mode::TAIL_AUTO | Mode::VIA_BBPOINTS
+        )
     }
 
     pub fn name(self) -> Option<&'static str> {
@@ -265,7 +274,8 @@ mod tests {
             .filter(|mode| mode.dumps_by_itself())
             .filter_map(Mode::name)
             .collect();
-        assert_eq!(by_itself, ["HEAD_AUTO", "CONTINUAL", "TAIL_AUTO"]);
+        let expected = ["HEAD_AUTO", "CONTINUAL", "TAIL_AUTO", "VIA_BBPOINTS"];
+        assert_eq!(by_itself, expected);
     }
 
     /// Elsewhere than on FreeBSD there is nothing.

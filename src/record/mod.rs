@@ -11,6 +11,7 @@
 pub mod about;
 pub mod budget;
 pub mod buffers;
+pub mod check;
 pub mod collector;
 pub mod compress;
 pub mod counters;
