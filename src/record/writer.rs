@@ -47,7 +47,7 @@ const MAX_GATHERED: usize = 16 << 20;
 /// many.
 const MAX_OPEN: usize = 128;
 /// Descriptors that are left for all but recordings.
-const OTHER_DESCRIPTORS: u64 = 64;
+const OTHER_DESCRIPTORS: usize = 64;
 /// Files of a writer that grow.
 const MAX_GROUPS: usize = 16 * 1024;
 /// After this time without a message a connection's file is finished.
@@ -503,7 +503,8 @@ fn max_open(writers: usize) -> usize {
     let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) else {
         return MAX_OPEN;
     };
-    let all = limit.saturating_sub(OTHER_DESCRIPTORS);
-    let each = usize::try_from(all).unwrap_or(usize::MAX) / writers.max(1);
+    // No limit is a negative number on some systems.
+    let all = usize::try_from(limit).unwrap_or(usize::MAX);
+    let each = all.saturating_sub(OTHER_DESCRIPTORS) / writers.max(1);
     each.clamp(1, MAX_OPEN)
 }
