@@ -14,12 +14,15 @@
 //! * [`carve`]: records and saved packets out of memory;
 //! * [`select`]: which records are wanted, and which belong together;
 //! * [`output`]: one sink per form: pcapng, stream, text, JSON, CSV, summary;
+//! * [`compare`]: what a log has and a capture of the wire lacks, and the
+//!   reverse;
 //! * [`cli`]: the command line; it parses, wires the above together, and owns
 //!   no logic.
 
 pub mod bblog;
 pub mod carve;
 pub mod cli;
+pub mod compare;
 pub mod format;
 pub mod input;
 pub mod kernel;

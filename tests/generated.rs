@@ -160,6 +160,7 @@ fn subcommand_page(sub: &clap::Command, name: String) -> Vec<u8> {
         "tcplog-info" => include_str!("manual/info.roff"),
         "tcplog-formats" => include_str!("manual/formats.roff"),
         "tcplog-carve" => include_str!("manual/carve.roff"),
+        "tcplog-compare" => include_str!("manual/compare.roff"),
         _ => "",
     });
     page.push_str(EXIT_STATUS);

@@ -2,6 +2,7 @@
 
 mod args;
 mod carve;
+mod compare;
 mod convert;
 mod drive;
 mod filter;
@@ -41,6 +42,7 @@ pub enum Command {
     Show(show::Show),
     Info(info::Info),
     Carve(carve::Carve),
+    Compare(compare::Compare),
     Formats(formats::Formats),
 }
 
@@ -95,6 +97,7 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
         Command::Show(show) => show.run(&cli.common),
         Command::Info(info) => info.run(&cli.common),
         Command::Carve(carve) => carve.run(&cli.common),
+        Command::Compare(compare) => compare.run(&cli.common),
         Command::Formats(formats) => formats.run(&cli.common),
     }
 }
