@@ -16,12 +16,15 @@
 //! * [`output`]: one sink per form: pcapng, stream, text, JSON, CSV, summary;
 //! * [`record`]: the collector: from the device to files, for months;
 //! * [`zcs`]: the text log of the zero-copy sniffer, a relative of the black box;
+//! * [`compare`]: what a log has and a capture of the wire lacks, and the
+//!   reverse;
 //! * [`cli`]: the command line; it parses, wires the above together, and owns
 //!   no logic.
 
 pub mod bblog;
 pub mod carve;
 pub mod cli;
+pub mod compare;
 pub mod format;
 pub mod input;
 pub mod kernel;

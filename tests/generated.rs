@@ -173,6 +173,7 @@ fn subcommand_page(sub: &clap::Command, name: String) -> Vec<u8> {
         "tcplog-formats" => include_str!("manual/formats.roff"),
         "tcplog-carve" => include_str!("manual/carve.roff"),
         "tcplog-record" => include_str!("manual/record.roff"),
+        "tcplog-compare" => include_str!("manual/compare.roff"),
         _ => "",
     });
     page.push_str(EXIT_STATUS);

@@ -2,6 +2,7 @@
 
 mod args;
 mod carve;
+mod compare;
 mod convert;
 mod drive;
 mod filter;
@@ -43,6 +44,7 @@ pub enum Command {
     Info(info::Info),
     Carve(carve::Carve),
     Record(record::Record),
+    Compare(compare::Compare),
     Formats(formats::Formats),
 }
 
@@ -98,6 +100,7 @@ fn run(cli: &Cli) -> anyhow::Result<Status> {
         Command::Info(info) => info.run(&cli.common),
         Command::Carve(carve) => carve.run(&cli.common),
         Command::Record(record) => record.run(&cli.common),
+        Command::Compare(compare) => compare.run(&cli.common),
         Command::Formats(formats) => formats.run(&cli.common),
     }
 }

@@ -1,0 +1,218 @@
+//! `tcplog compare`: what a log has and a capture of the wire lacks, and the
+//! reverse.
+
+use super::Status;
+use super::args::{self, Common, Inputs, Meaning};
+use super::drive::{Consumer, Drive, Source};
+use super::progress::Progress;
+use super::say::say;
+use crate::compare::capture::Capture;
+use crate::compare::comparison::Comparison;
+use crate::compare::graph;
+use crate::compare::log::{Input, Log};
+use crate::compare::report::{self, Form, Shown};
+use crate::compare::wire::Wire;
+use crate::format::Formats;
+use crate::input::detect::Compression;
+use crate::input::{self, Bytes, Damage, InputFormat};
+use crate::output::Job;
+use crate::output::escape::Escaped;
+use crate::output::files::Output;
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Compare logs with a capture of the wire
+///
+/// Segments are matched by connection, sequence number, acknowledgement,
+/// flags, length and options. What is not the same is told apart: merged by
+/// LRO, divided by TSO, lost by the log, lost by the capture, never logged.
+#[derive(Debug, Args)]
+pub struct Compare {
+    #[command(flatten)]
+    inputs: Inputs,
+    /// Capture to compare with: pcap or pcapng; may be repeated for the parts of one capture
+    #[arg(long, value_name = "FILE", required = true)]
+    capture: Vec<PathBuf>,
+    /// Form of the report
+    #[arg(long, value_name = "FORM", default_value = "text")]
+    format: FormArg,
+    /// Name so many segments of each kind one by one, per connection [default: 0 as text, 1000 as
+    /// JSON]
+    #[arg(long, value_name = "N")]
+    list: Option<usize>,
+    /// Also draw sequence numbers over time, sent and missed, as SVG into this file
+    #[arg(short, long, value_name = "FILE.svg")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    meaning: Meaning,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FormArg {
+    Text,
+    Json,
+}
+
+/// Damaged places that are named without `--verbose`.
+const MOST_LINES: u64 = 100;
+
+/// Segments that JSON names by default.
+const LISTED: usize = 1000;
+
+impl Compare {
+    pub fn run(&self, common: &Common) -> anyhow::Result<Status> {
+        let formats = common.load_formats()?;
+        if let Some(output) = &self.output {
+            args::refuse_input(output, &self.inputs.inputs)?;
+            args::refuse_input(output, &self.capture)?;
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut drive = Drive::new(common, &self.inputs, formats, &self.meaning.stacks())?;
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            signal_hook::flag::register(signal, Arc::clone(&stop))?;
+        }
+        let mut collecting = Collecting::default();
+        drive.run(&mut collecting)?;
+        let mut status = drive.status();
+        if drive.outcome.opened == 0 {
+            return Ok(status);
+        }
+        let mut log = collecting.log;
+        log.finish();
+        let mut wire = Wire::new(&log);
+        for path in &self.capture {
+            let damaged = read_capture(&mut wire, path, common, formats, &stop)?;
+            if damaged > 0 {
+                status = status.max(match common.strict {
+                    true => Status::Failed,
+                    false => Status::Partial,
+                });
+            }
+        }
+        if !self.inputs.selection.is_everything() {
+            wire.forget_strangers();
+        }
+        let comparison = Comparison::new(&log, &wire);
+        if !comparison.has_common() {
+            status = status.max(Status::Partial);
+            // That nothing was asked for has been said.
+            if !common.quiet && !comparison.compared.is_empty() {
+                say("no connection is in both the log and the capture");
+            }
+        }
+        let form = match self.format {
+            FormArg::Text => Form::Text,
+            FormArg::Json => Form::Json,
+        };
+        let most = match (self.list, form) {
+            (Some(most), _) => most,
+            (None, Form::Text) => 0,
+            (None, Form::Json) => LISTED,
+        };
+        if let Some(path) = &self.output {
+            let written = || format!("writing {}", path.display());
+            let mut output = Output::create(path, false).with_context(written)?;
+            let svg = graph::svg(&comparison);
+            output.write_all(svg.as_bytes()).with_context(written)?;
+            output.finish().with_context(written)?;
+        }
+        // The graph took standard output.
+        if self.output.as_deref() != Some(Path::new("-")) {
+            let report = report::report(&comparison, Shown { form, most })?;
+            let mut out = io::stdout().lock();
+            out.write_all(&report)?;
+            out.flush()?;
+        }
+        Ok(status)
+    }
+}
+
+/// Reads one capture; gives its damaged places, which have been said.
+fn read_capture(
+    wire: &mut Wire,
+    path: &Path,
+    common: &Common,
+    formats: &Formats,
+    stop: &Arc<AtomicBool>,
+) -> anyhow::Result<u64> {
+    let mut bytes = Bytes::open(path)?;
+    bytes.stop_on(Arc::clone(stop));
+    let (name, size) = (bytes.name.clone(), bytes.size);
+    let mut progress = Progress::new(common, &name, size);
+    // Only what is around it is recognised here; the reader of captures looks
+    // at the rest itself.
+    let opened = input::recognised(bytes, Some(InputFormat::Pcapng), formats)?;
+    let position = opened.position();
+    let compression = opened.compression;
+    let mut count = 0;
+    let mut damaged = |damage: &Damage| {
+        count += 1;
+        if !common.quiet && (count <= MOST_LINES || common.verbose > 0) {
+            say(Escaped(format!("{name}: {damage}").as_bytes()));
+        }
+    };
+    opened.damage().into_iter().for_each(&mut damaged);
+    let mut capture = Capture::open(&name, opened.into_read())?;
+    wire.read(&mut capture, |packet| {
+        if packet.number.is_multiple_of(4096) {
+            progress.at(position.load(Ordering::Relaxed));
+        }
+    })?;
+    drop(progress);
+    anyhow::ensure!(
+        !stop.load(Ordering::Relaxed),
+        "interrupted; nothing unfinished is left behind"
+    );
+    capture.damage.iter().for_each(&mut damaged);
+    if let Some(seen) = wire.captures.last_mut() {
+        seen.compression = compression.map(|kind| compression_name(kind).to_owned());
+        seen.damaged = count;
+    }
+    Ok(count)
+}
+
+fn compression_name(kind: Compression) -> &'static str {
+    match kind {
+        Compression::Gzip => "gzip",
+        Compression::Xz => "xz",
+        Compression::Zstd => "zstd",
+    }
+}
+
+/// Takes the segments out of records.
+#[derive(Default)]
+struct Collecting {
+    log: Log,
+}
+
+impl Consumer for Collecting {
+    fn source(&mut self, source: &Source<'_>) -> anyhow::Result<()> {
+        let compression = source.compression.map(compression_name);
+        self.log.source(Input {
+            name: source.name.to_owned(),
+            format: source.format.name().to_owned(),
+            compression: compression.map(str::to_owned),
+            ..Input::default()
+        });
+        Ok(())
+    }
+
+    fn batch(&mut self, job: Job) -> anyhow::Result<Option<Job>> {
+        if let Some(input) = self.log.inputs.last_mut() {
+            input.damaged += job.batch.damage.len() as u64;
+        }
+        for (message, picked) in job.batch.messages().zip(&job.picks) {
+            self.log.piece(&message, picked);
+        }
+        Ok(Some(job))
+    }
+
+    /// A comparison is complete only at the end.
+    fn flush(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
