@@ -12,6 +12,8 @@
 //! * [`kernel`]: symbols and structure offsets of a kernel file, and the
 //!   kernel's lists walked with them;
 //! * [`carve`]: records and saved packets out of memory;
+//! * [`sctp`]: a relative: what DTrace prints at the probes of the SCTP
+//!   provider, from its text to every form of output;
 //! * [`select`]: which records are wanted, and which belong together;
 //! * [`output`]: one sink per form: pcapng, stream, text, JSON, CSV, summary;
 //! * [`cli`]: the command line; it parses, wires the above together, and owns
@@ -26,4 +28,5 @@ pub mod kernel;
 pub mod meaning;
 pub mod memory;
 pub mod output;
+pub mod sctp;
 pub mod select;

@@ -8,6 +8,7 @@ mod filter;
 mod formats;
 mod info;
 mod progress;
+mod relative;
 mod say;
 mod show;
 
