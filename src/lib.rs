@@ -12,6 +12,8 @@
 //! * [`kernel`]: symbols and structure offsets of a kernel file, and the
 //!   kernel's lists walked with them;
 //! * [`carve`]: records and saved packets out of memory;
+//! * [`sctp`]: a relative: what DTrace prints at the probes of the SCTP
+//!   provider, from its text to every form of output;
 //! * [`select`]: which records are wanted, and which belong together;
 //! * [`output`]: one sink per form: pcapng, stream, text, JSON, CSV, summary;
 //! * [`record`]: the collector: from the device to files, for months;
@@ -32,5 +34,6 @@ pub mod meaning;
 pub mod memory;
 pub mod output;
 pub mod record;
+pub mod sctp;
 pub mod select;
 pub mod zcs;

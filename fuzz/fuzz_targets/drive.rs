@@ -3,9 +3,9 @@
 use std::io::Cursor;
 use tcplog::format::Formats;
 use tcplog::input::{self, Batch, Bytes, InputError, InputFormat};
+use tcplog::meaning::StackNames;
 use tcplog::output::Sink;
 use tcplog::output::pcapng::{Options, PcapngSink};
-use tcplog::meaning::StackNames;
 use tcplog::output::stream::{Form, StreamSink};
 use tcplog::select::{Criteria, Picked, Picker};
 

@@ -5,6 +5,7 @@ use crate::input::InputFormat;
 use crate::meaning::StackNames;
 use crate::output;
 use crate::output::context::TimeForm;
+use crate::sctp::Probes;
 use crate::select::{Criteria, Select};
 use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
@@ -154,12 +155,19 @@ impl Selection {
     pub fn select(&self, formats: &Formats) -> anyhow::Result<Select> {
         let ids = |name: &str| {
             let found = formats.events.find(name);
-            found.into_iter().map(|id| id.0).collect()
+            let mut ids: Vec<u8> = found.into_iter().map(|id| id.0).collect();
+            // A probe of a relative is no error, and no record: none has
+            // event 0.
+            if ids.is_empty() && Probes::builtin().is_event(name) {
+                ids.push(0);
+            }
+            ids
         };
         Ok(self.criteria().select(&ids)?)
     }
 
-    fn criteria(&self) -> Criteria {
+    /// As typed.
+    pub fn criteria(&self) -> Criteria {
         Criteria {
             id: self.id.clone(),
             tag: self.tag.clone(),

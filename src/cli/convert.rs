@@ -1,10 +1,12 @@
 //! `tcplog convert`: records become pcapng.
 
 use super::Status;
-use super::args::{self, Common, Inputs, Meaning};
-use super::drive::{Consumer, Drive, SinkConsumer, Source};
+use super::args::{self, Common, Inputs, Meaning, Selection};
+use super::drive::{Consumer, Drive, Relative, SinkConsumer, Source};
+use super::relative::Events;
 use super::say::say;
 use crate::format::Formats;
+use crate::input::Opened;
 use crate::output::escape::Escaped;
 use crate::output::files::Output;
 use crate::output::pcapng::compat::NoNameLeft;
@@ -12,6 +14,7 @@ use crate::output::pcapng::pool::Done;
 use crate::output::pcapng::{CompatSink, MergeSink, Options, PcapngSink, Pool, SplitSink};
 use crate::output::stream::{Form, StreamSink};
 use crate::output::{Job, Sink};
+use crate::sctp::write::pcapng::Pcapng;
 use crate::select::Split;
 use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
@@ -92,7 +95,10 @@ impl Convert {
         };
         let drive = Drive::new(common, &self.inputs, formats, &options.stacks)?;
         match (&self.output, &self.directory) {
-            (Some(path), _) => self.to_file(path, drive, options, formats),
+            (Some(path), _) => {
+                let events = Events::new(common, Box::new(Pcapng::new(options.comments)));
+                self.to_file(path, drive, options, formats, events)
+            }
             (None, Some(dir)) => self.to_directory(dir, drive, options, formats),
             (None, None) => Err(anyhow!("give -o FILE or -D DIR")),
         }
@@ -104,6 +110,7 @@ impl Convert {
         mut drive: Drive<'_>,
         options: Options,
         formats: &'static Formats,
+        events: Events<'_>,
     ) -> anyhow::Result<Status> {
         args::refuse_terminal(path, "the output")?;
         args::refuse_input(path, &self.inputs.inputs)?;
@@ -126,13 +133,21 @@ impl Convert {
             match encoders {
                 0 => {
                     let sink = PcapngSink::new(options, formats, output);
-                    run(&mut drive, sink, written)?.into_inner()
+                    let mut sequential = Sequential {
+                        records: SinkConsumer { sink },
+                        events,
+                    };
+                    drive.run(&mut sequential).with_context(written)?;
+                    let mut sink = sequential.records.sink;
+                    sink.finish().with_context(written)?;
+                    sink.into_inner()
                 }
                 threads => {
                     let mut pooled = Pooled {
                         pool: Pool::new(threads, &options, formats),
                         spare: Vec::new(),
                         output,
+                        events,
                     };
                     drive.run(&mut pooled).with_context(written)?;
                     pooled.flush().with_context(written)?;
@@ -193,14 +208,41 @@ fn run<S: Sink>(drive: &mut Drive<'_>, sink: S, context: impl Fn() -> String) ->
     Ok(consumer.sink)
 }
 
+/// Encodes one after the other.
+struct Sequential<'a> {
+    records: SinkConsumer<PcapngSink<Output>>,
+    events: Events<'a>,
+}
+
+impl Consumer for Sequential<'_> {
+    fn source(&mut self, source: &Source<'_>) -> anyhow::Result<()> {
+        self.records.source(source)
+    }
+
+    fn batch(&mut self, job: Job) -> anyhow::Result<Option<Job>> {
+        self.records.batch(job)
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        self.records.flush()
+    }
+
+    fn relative(&mut self, input: Opened, selection: &Selection) -> anyhow::Result<Relative> {
+        self.records.flush()?;
+        let output = self.records.sink.output();
+        self.events.take(input, selection, output)
+    }
+}
+
 /// Encodes in several threads, and writes what comes out in order.
-struct Pooled {
+struct Pooled<'a> {
     pool: Pool,
     spare: Vec<u8>,
     output: Output,
+    events: Events<'a>,
 }
 
-impl Pooled {
+impl Pooled<'_> {
     fn write(&mut self, mut done: Done) -> io::Result<Job> {
         self.output.write_all(&done.blocks)?;
         done.blocks.clear();
@@ -209,7 +251,12 @@ impl Pooled {
     }
 }
 
-impl Consumer for Pooled {
+impl Consumer for Pooled<'_> {
+    fn relative(&mut self, input: Opened, selection: &Selection) -> anyhow::Result<Relative> {
+        self.flush()?;
+        self.events.take(input, selection, &mut self.output)
+    }
+
     fn source(&mut self, _: &Source<'_>) -> anyhow::Result<()> {
         self.pool.source();
         Ok(())

@@ -64,7 +64,7 @@ pub struct Outcome {
 }
 
 /// Damaged places of one input that are named without `--verbose`.
-const MOST_LINES: u64 = 100;
+pub const MOST_LINES: u64 = 100;
 
 /// Encoding threads, at most.
 const MOST_ENCODERS: usize = 8;
@@ -174,7 +174,9 @@ impl<'a> Drive<'a> {
         }
         let opened = input::recognised(bytes, self.inputs.input_format.0, self.formats)?;
         if opened.format.is_relative() {
+            let live = opened.live;
             let Relative { damaged, any } = consumer.relative(opened, &self.inputs.selection)?;
+            self.check_interrupt(live)?;
             self.outcome.opened += 1;
             self.outcome.damaged += damaged;
             self.outcome.any |= any;

@@ -1,11 +1,14 @@
 //! `tcplog info`: each connection summed up.
 
 use super::Status;
-use super::args::{Common, Inputs, Meaning};
-use super::drive::{Consumer, Drive, Source};
+use super::args::{Common, Inputs, Meaning, Selection};
+use super::drive::{Consumer, Drive, Relative, Source};
+use super::relative::Summaries;
+use crate::input::Opened;
 use crate::input::detect::Compression;
 use crate::output::summary::{SummaryForm, SummarySink};
 use crate::output::{Job, Sink};
+use crate::sctp::write::summary::SummaryForm as RelativeForm;
 use clap::{Args, ValueEnum};
 use std::io;
 
@@ -32,15 +35,17 @@ impl Info {
         let formats = common.load_formats()?;
         let context = self.meaning.context(common, formats);
         let mut drive = Drive::new(common, &self.inputs, formats, &context.stacks)?;
-        let form = match self.format {
-            Form::Text => SummaryForm::Text,
-            Form::Json => SummaryForm::Json,
+        let (form, relatives) = match self.format {
+            Form::Text => (SummaryForm::Text, RelativeForm::Text),
+            Form::Json => (SummaryForm::Json, RelativeForm::Json),
         };
         let mut summing = Summing {
             sink: SummarySink::new(io::stdout(), form, context),
+            relatives: Summaries::new(common, relatives),
+            has_records: false,
         };
         drive.run(&mut summing)?;
-        if drive.outcome.opened > 0 {
+        if summing.has_records {
             summing.sink.finish()?;
         }
         Ok(drive.status())
@@ -48,12 +53,19 @@ impl Info {
 }
 
 /// Feeds the summary, and what it wants to know of the inputs.
-struct Summing {
+struct Summing<'a> {
     sink: SummarySink<io::Stdout>,
+    relatives: Summaries<'a>,
+    has_records: bool,
 }
 
-impl Consumer for Summing {
+impl Consumer for Summing<'_> {
+    fn relative(&mut self, input: Opened, selection: &Selection) -> anyhow::Result<Relative> {
+        self.relatives.take(input, selection, &mut io::stdout())
+    }
+
     fn source(&mut self, source: &Source<'_>) -> anyhow::Result<()> {
+        self.has_records = true;
         self.sink.source(source.name);
         let compression = source.compression.map(|kind| match kind {
             Compression::Gzip => "gzip",

@@ -10,6 +10,7 @@ mod formats;
 mod info;
 mod progress;
 mod record;
+mod relative;
 mod say;
 mod show;
 

@@ -1,13 +1,16 @@
 //! `tcplog show`: records with their fields.
 
 use super::Status;
-use super::args::{Common, Inputs, Meaning};
-use super::drive::{Drive, SinkConsumer};
-use crate::output::Sink;
+use super::args::{Common, Inputs, Meaning, Selection};
+use super::drive::{Consumer, Drive, Relative, SinkConsumer, Source};
+use super::relative::Events;
+use crate::input::Opened;
 use crate::output::context::{Context, TimeForm};
 use crate::output::csv::CsvSink;
 use crate::output::json::JsonSink;
 use crate::output::show::TextSink;
+use crate::output::{Job, Sink};
+use crate::sctp::write::{Form as SctpForm, csv::Csv, json::Json, text::Text};
 use clap::{Args, ValueEnum};
 use std::io;
 
@@ -79,17 +82,62 @@ impl Show {
             drive.follow();
         }
         let out = io::stdout();
+        let events: Box<dyn SctpForm> = match self.format {
+            Form::Text => Box::new(Text::new(context.clone())),
+            Form::Json => Box::new(Json::new(self.show_pointers)),
+            Form::Csv => Box::new(Csv::new(self.show_pointers)),
+        };
+        let events = Events::new(common, events);
         match self.format {
-            Form::Text => run(drive, TextSink::new(out, context)),
-            Form::Json => run(drive, JsonSink::new(out, context)),
-            Form::Csv => run(drive, CsvSink::new(out, context)),
+            Form::Text => run(drive, TextSink::new(out, context), events),
+            Form::Json => run(drive, JsonSink::new(out, context), events),
+            Form::Csv => run(drive, CsvSink::new(out, context), events),
         }
     }
 }
 
-fn run(mut drive: Drive<'_>, sink: impl Sink) -> anyhow::Result<Status> {
-    let mut consumer = SinkConsumer { sink };
-    drive.run(&mut consumer)?;
-    consumer.sink.finish()?;
+fn run(mut drive: Drive<'_>, sink: impl Sink, events: Events<'_>) -> anyhow::Result<Status> {
+    let mut showing = Showing {
+        records: SinkConsumer { sink },
+        events,
+        has_records: false,
+        has_relatives: false,
+    };
+    drive.run(&mut showing)?;
+    // What only heads records would stand below other events.
+    if showing.has_records || !showing.has_relatives {
+        showing.records.sink.finish()?;
+    }
     Ok(drive.status())
+}
+
+/// Shows records, and events of relatives.
+struct Showing<'a, S> {
+    records: SinkConsumer<S>,
+    events: Events<'a>,
+    has_records: bool,
+    has_relatives: bool,
+}
+
+impl<S: Sink> Consumer for Showing<'_, S> {
+    fn source(&mut self, source: &Source<'_>) -> anyhow::Result<()> {
+        self.has_records = true;
+        self.records.source(source)
+    }
+
+    fn batch(&mut self, job: Job) -> anyhow::Result<Option<Job>> {
+        self.records.batch(job)
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        self.records.flush()
+    }
+
+    fn relative(&mut self, input: Opened, selection: &Selection) -> anyhow::Result<Relative> {
+        if self.has_records {
+            self.records.flush()?;
+        }
+        self.has_relatives = true;
+        self.events.take(input, selection, &mut io::stdout())
+    }
 }

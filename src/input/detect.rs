@@ -62,6 +62,17 @@ impl FromStr for InputFormat {
 /// The first four bytes of a pcapng file.
 pub const PCAPNG_MAGIC: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 
+/// The kind of text that `head` begins with, if it is text of a relative. What
+/// follows its last line end may be cut.
+pub fn text_format(head: &[u8]) -> Option<InputFormat> {
+    // The first bytes of anything else have a zero soon.
+    let start = head.get(..64).unwrap_or(head);
+    if memchr::memchr(0, start).is_some() {
+        return None;
+    }
+    crate::sctp::recognise::is_trace(head).then_some(InputFormat::DtraceSctp)
+}
+
 /// Compression around an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {

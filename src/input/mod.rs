@@ -34,7 +34,7 @@ pub enum InputError {
         cause: io::Error,
     },
     /// A kind of text that holds no black box records.
-    #[error("{name}: this command does not read {format}")]
+    #[error("{name}: {format} holds no black box records, and this takes nothing else")]
     NoRecords { name: String, format: InputFormat },
     #[error("{name}: not black box data: {why}")]
     Unknown { name: String, why: String },

@@ -129,8 +129,25 @@ pub fn recognised(
         |head: &[u8]| detect::version_and_order(head).is_some() || head.starts_with(&PCAPNG_MAGIC);
     if live && !eof {
         eof = fill(source.as_mut(), &mut head, 16).map_err(|e| read_error(e, 0))?;
+        // Text is known by its first whole lines.
+        let is_text = |head: &[u8]| memchr::memchr(0, head).is_none();
+        while format.is_none()
+            && !eof
+            && !told(&head)
+            && head.len() < HEAD
+            && is_text(&head)
+            && compression.is_none()
+        {
+            if detect::text_format(&head).is_some() {
+                break;
+            }
+            let most = HEAD - head.len();
+            let read = read_once(source.as_mut(), &mut head, most);
+            eof = read.map_err(|e| read_error(e, 0))? == 0;
+        }
     }
-    let wanted = if live && (told(&head) || format.is_some()) {
+    let is_told = told(&head) || detect::text_format(&head).is_some();
+    let wanted = if live && (is_told || format.is_some()) {
         0
     } else {
         HEAD
@@ -176,7 +193,7 @@ pub fn open<'f>(
     Reader::new(recognised(bytes, format, formats)?, formats)
 }
 
-/// Decides between stream, bare buffer and pcapng.
+/// Decides between stream, bare buffer, pcapng and text.
 fn recognise(head: &[u8], eof: bool, formats: &Formats) -> Result<InputFormat, String> {
     if head.is_empty() || detect::version_and_order(head).is_some() {
         return Ok(InputFormat::Stream);
@@ -186,6 +203,9 @@ fn recognise(head: &[u8], eof: bool, formats: &Formats) -> Result<InputFormat, S
     }
     if detect::compression(head).is_some() {
         return Err("compressed twice".to_owned());
+    }
+    if let Some(format) = detect::text_format(head) {
+        return Ok(format);
     }
     if detect::logbuf_dialect(head, eof, formats).is_some() {
         return Ok(InputFormat::Logbuf);

@@ -34,6 +34,11 @@ impl<W: Write> PcapngSink<W> {
         self.out
     }
 
+    /// Where it writes, for what is no record; to be flushed before.
+    pub fn output(&mut self) -> &mut W {
+        &mut self.out
+    }
+
     fn write_out(&mut self) -> io::Result<()> {
         self.out.write_all(&self.buffer)?;
         self.buffer.clear();
