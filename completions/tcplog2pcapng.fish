@@ -43,6 +43,7 @@ complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_needs_command" -f -a "show" -
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_needs_command" -f -a "info" -d 'Sum up each connection, and everything'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_needs_command" -f -a "carve" -d 'Get records and saved packets out of memory images'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_needs_command" -f -a "record" -d 'Collect what the kernel\'s black box hands out, for as long as it runs'
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_needs_command" -f -a "compare" -d 'Compare logs with a capture of the wire'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_needs_command" -f -a "formats" -d 'List the layouts, events, payloads, flags and codes this build knows'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand convert" -l input-format -d 'Take the inputs for this kind instead of recognising them by content' -r
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand convert" -l id -d 'Log ID that matches this glob: `*` is any run of bytes, `?` any byte, `[a-z]` one of a set, `{a,b}` either, and `\\` takes the next character as it is' -r
@@ -250,6 +251,36 @@ complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand record" -s q
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand record" -s v -l verbose -d 'Say or show more; may be repeated'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand record" -l strict -d 'Exit with status 2 if anything is damaged'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand record" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand compare" -l input-format -d 'Take the inputs for this kind instead of recognising them by content' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand compare" -l id -d 'Log ID that matches this glob: `*` is any run of bytes, `?` any byte, `[a-z]` one of a set, `{a,b}` either, and `\\` takes the next character as it is' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand compare" -l tag -d 'Tag that matches this glob' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand compare" -l reason -d 'Dump reason that matches this glob' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand compare" -l host -d 'Address of either end, or a prefix of it' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand compare" -l port -d 'Port of either end' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand compare" -l event -d 'Event by name or number; several with commas' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand compare" -l stack -d 'Name of the TCP stack, or its number' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand compare" -l sn -d 'Serial numbers, both ends included' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand compare" -l since -d 'Not before: RFC 3339, Unix seconds, or +seconds from the first record' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand compare" -l until -d 'Not after: RFC 3339, Unix seconds, or +seconds from the first record' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand compare" -l capture -d 'Capture to compare with: pcap or pcapng; may be repeated for the parts of one capture' -r -F
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand compare" -l format -d 'Form of the report' -r -f -a "text\t''
+json\t''"
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand compare" -l list -d 'Name so many segments of each kind one by one, per connection [default: 0 as text, 1000 as JSON]' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand compare" -s o -l output -d 'Also draw sequence numbers over time, sent and missed, as SVG into this file' -r -F
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand compare" -l release -d 'Release that logged, where a number alone does not say what it means [12.0, 12, 13.0, 13, 14, 15, main]' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand compare" -l stack-name -d 'Name of a TCP stack id, as sysctl net.inet.tcp.function_info gives it' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand compare" -s j -l jobs -d 'Threads to use; output is the same for any number [default: one per core]' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand compare" -l progress -d 'Show progress on standard error' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand compare" -l color -d 'Use colors (NO_COLOR is honoured)' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand compare" -l formats -d 'Read format files from this directory; they add to or replace those of this build' -r -F
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand compare" -s q -l quiet -d 'Say nothing but errors'
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand compare" -s v -l verbose -d 'Say or show more; may be repeated'
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand compare" -l strict -d 'Exit with status 2 if anything is damaged'
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand compare" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand formats" -l format -d 'Form of the output' -r -f -a "text\t''
 json\t''"
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand formats" -l release -d 'Release that logged, where a number alone does not say what it means [12.0, 12, 13.0, 13, 14, 15, main]' -r

@@ -110,6 +110,7 @@ const SEE_ALSO: &str = "\
 .BR tcplog\\-show (1),
 .BR tcplog\\-info (1),
 .BR tcplog\\-carve (1),
+.BR tcplog\\-compare (1),
 .BR tcplog\\-record (8),
 .BR tcplog\\-formats (1),
 .BR tcplog2pcapng (1),
@@ -140,6 +141,8 @@ fn overview(name: &'static str) -> Vec<u8> {
          \\fI/dev/tcp_log\\fR hands it out (record versions 6 to 9, every ABI, either byte\n\
          order), the bare records of getsockopt(\\fBTCP_LOGBUF\\fR), or pcapng as\n\
          tcplog_dumper and this program write it; with gzip, xz or zstd around any of them.\n\
+         Two relatives are read too: text of DTrace's SCTP provider (\\fIdtrace\\-sctp\\fR), and\n\
+         the text log of the zero-copy sniffer of 2006 (\\fIzcs\\fR); see \\fBtcplog\\-show\\fR(1).\n\
          The device itself, a FIFO and standard input (\\fB\\-\\fR) are read as data arrives.\n\
          .PP\n\
          Damage costs as little as can be: reading goes on at the next plausible message or\n\

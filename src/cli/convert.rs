@@ -3,7 +3,7 @@
 use super::Status;
 use super::args::{self, Common, Inputs, Meaning, Selection};
 use super::drive::{Consumer, Drive, Relative, SinkConsumer, Source};
-use super::relative::Events;
+use super::relative::{Events, Zcs};
 use super::say::say;
 use crate::format::Formats;
 use crate::input::Opened;
@@ -96,7 +96,9 @@ impl Convert {
         let drive = Drive::new(common, &self.inputs, formats, &options.stacks)?;
         match (&self.output, &self.directory) {
             (Some(path), _) => {
-                let events = Events::new(common, Box::new(Pcapng::new(options.comments)));
+                let comments = options.comments;
+                let sctp = Box::new(Pcapng::new(comments));
+                let events = Events::new(common, sctp, Zcs::Frames { comments });
                 self.to_file(path, drive, options, formats, events)
             }
             (None, Some(dir)) => self.to_directory(dir, drive, options, formats),

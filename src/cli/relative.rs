@@ -10,6 +10,7 @@ use crate::output::escape::Escaped;
 use crate::sctp::write::Form;
 use crate::sctp::write::summary::{Summary, SummaryForm, Totals};
 use crate::sctp::{Associations, Found, Trace, Wanted};
+use crate::zcs;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::sync::atomic::Ordering;
@@ -21,14 +22,26 @@ const CHUNK: usize = 128 * 1024;
 pub struct Events<'a> {
     common: &'a Common,
     sctp: Box<dyn Form>,
+    zcs: Zcs,
+    /// Column names for entries of the sniffer's log were written.
+    zcs_headed: bool,
     buffer: Vec<u8>,
 }
 
+/// What becomes of the zero-copy sniffer's entries.
+#[derive(Clone, Copy, Debug)]
+pub enum Zcs {
+    Show(zcs::Form),
+    Frames { comments: bool },
+}
+
 impl<'a> Events<'a> {
-    pub fn new(common: &'a Common, sctp: Box<dyn Form>) -> Events<'a> {
+    pub fn new(common: &'a Common, sctp: Box<dyn Form>, zcs: Zcs) -> Events<'a> {
         Events {
             common,
             sctp,
+            zcs,
+            zcs_headed: false,
             buffer: Vec::with_capacity(2 * CHUNK),
         }
     }
@@ -42,7 +55,31 @@ impl<'a> Events<'a> {
     ) -> anyhow::Result<Relative> {
         match input.format {
             InputFormat::DtraceSctp => self.sctp(input, selection, out),
+            InputFormat::Zcs => self.zcs(input, selection, out),
             _ => refuse(input),
+        }
+    }
+
+    fn zcs(
+        &mut self,
+        input: Opened,
+        selection: &Selection,
+        out: &mut impl Write,
+    ) -> anyhow::Result<Relative> {
+        match self.zcs {
+            Zcs::Show(form) => {
+                let mut sink = zcs::ShowSink::new(form, out).resumed(self.zcs_headed);
+                let (found, damaged) = zcs_log(input, self.common, selection, &mut sink)?;
+                self.zcs_headed = sink.is_headed();
+                let any = found.any();
+                Ok(Relative { damaged, any })
+            }
+            Zcs::Frames { comments } => {
+                let mut sink = zcs::FrameSink::new(comments, out);
+                let (found, damaged) = zcs_log(input, self.common, selection, &mut sink)?;
+                let any = found.frames > 0;
+                Ok(Relative { damaged, any })
+            }
         }
     }
 
@@ -112,6 +149,16 @@ impl<'a> Summaries<'a> {
     ) -> anyhow::Result<Relative> {
         match input.format {
             InputFormat::DtraceSctp => self.sctp(input, selection, out),
+            InputFormat::Zcs => {
+                let form = match self.form {
+                    SummaryForm::Text => zcs::InfoForm::Text,
+                    SummaryForm::Json => zcs::InfoForm::Json,
+                };
+                let mut sink = zcs::InfoSink::new(form, out);
+                let (found, damaged) = zcs_log(input, self.common, selection, &mut sink)?;
+                let any = found.any();
+                Ok(Relative { damaged, any })
+            }
             _ => refuse(input),
         }
     }
@@ -165,6 +212,38 @@ impl<'a> Summaries<'a> {
         let any = totals.events > 0;
         Ok(Relative { damaged, any })
     }
+}
+
+/// Reads a whole log of the zero-copy sniffer, and says what is wrong with it.
+fn zcs_log(
+    input: Opened,
+    common: &Common,
+    selection: &Selection,
+    sink: &mut dyn zcs::Sink,
+) -> anyhow::Result<(zcs::Found, u64)> {
+    // No entry is an event, whatever its name.
+    let select = selection.criteria().select(&|_| vec![0])?;
+    let mut reports = Reports {
+        common,
+        progress: Progress::new(common, &input.name, input.size),
+        name: input.name.clone(),
+        damaged: 0,
+    };
+    let late = input.damage().map(ToString::to_string);
+    let name = input.name.clone();
+    let asked = zcs::Asked::new(&select);
+    let found = zcs::read(input.into_read(), &name, &asked, sink, &mut |line, what| {
+        reports.add(&format_args!("line {line}: {what}"));
+    });
+    if let Some(what) = late {
+        reports.add(&what);
+    }
+    reports.rest();
+    let found = found.map_err(|failed| match failed {
+        zcs::Failed::Input(e) => anyhow::Error::from(e),
+        zcs::Failed::Output(e) => e.into(),
+    })?;
+    Ok((found, reports.damaged))
 }
 
 fn refuse(input: Opened) -> anyhow::Result<Relative> {

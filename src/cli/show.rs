@@ -3,7 +3,7 @@
 use super::Status;
 use super::args::{Common, Inputs, Meaning, Selection};
 use super::drive::{Consumer, Drive, Relative, SinkConsumer, Source};
-use super::relative::Events;
+use super::relative::{Events, Zcs};
 use crate::input::Opened;
 use crate::output::context::{Context, TimeForm};
 use crate::output::csv::CsvSink;
@@ -11,6 +11,7 @@ use crate::output::json::JsonSink;
 use crate::output::show::TextSink;
 use crate::output::{Job, Sink};
 use crate::sctp::write::{Form as SctpForm, csv::Csv, json::Json, text::Text};
+use crate::zcs;
 use clap::{Args, ValueEnum};
 use std::io;
 
@@ -87,7 +88,12 @@ impl Show {
             Form::Json => Box::new(Json::new(self.show_pointers)),
             Form::Csv => Box::new(Csv::new(self.show_pointers)),
         };
-        let events = Events::new(common, events);
+        let entries = Zcs::Show(match self.format {
+            Form::Text => zcs::Form::Text,
+            Form::Json => zcs::Form::Json,
+            Form::Csv => zcs::Form::Csv,
+        });
+        let events = Events::new(common, events, entries);
         match self.format {
             Form::Text => run(drive, TextSink::new(out, context), events),
             Form::Json => run(drive, JsonSink::new(out, context), events),

@@ -70,7 +70,13 @@ pub fn text_format(head: &[u8]) -> Option<InputFormat> {
     if memchr::memchr(0, start).is_some() {
         return None;
     }
-    crate::sctp::recognise::is_trace(head).then_some(InputFormat::DtraceSctp)
+    if crate::sctp::recognise::is_trace(head) {
+        Some(InputFormat::DtraceSctp)
+    } else if crate::zcs::recognises(head) {
+        Some(InputFormat::Zcs)
+    } else {
+        None
+    }
 }
 
 /// Compression around an input.

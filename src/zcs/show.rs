@@ -49,6 +49,16 @@ impl<W: Write> ShowSink<W> {
         }
     }
 
+    /// Goes on where another sink stopped: column names stand only once.
+    pub fn resumed(self, headed: bool) -> ShowSink<W> {
+        ShowSink { headed, ..self }
+    }
+
+    /// Whether column names were written.
+    pub fn is_headed(&self) -> bool {
+        self.headed
+    }
+
     pub fn into_inner(self) -> W {
         self.out
     }
