@@ -112,9 +112,10 @@ impl Record {
         let formats = common.load_formats()?;
         let select = self.selection.select(formats)?;
         let user = self.identity()?;
-        // Before anything can go wrong half way.
-        let signals = Signals::register().context("signals")?;
         let bytes = source::open(&self.device)?;
+        // Before anything can go wrong half way, and after what may wait: a
+        // FIFO for its writer.
+        let signals = Signals::register().context("signals")?;
         let stacks = self.stacks();
         let log = match &self.log {
             Some(path) => {

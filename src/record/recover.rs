@@ -10,6 +10,7 @@ use crate::bblog::Message;
 use crate::format::Formats;
 use crate::input::{Batch, Bytes, InputFormat, Reader, recognised};
 use crate::meaning::StackNames;
+use crate::output::pcapng::block::SECTION_HEADER;
 use crate::select::{Picked, Picker, Select};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -119,21 +120,24 @@ fn whole(file: &mut File, compress: Compress) -> io::Result<u64> {
             }
         }
         Compress::Gzip => {
-            while has_more(&mut from) && drain(flate2::bufread::GzDecoder::new(&mut from)) {
+            while has_more(&mut from) && drain(flate2::bufread::GzDecoder::new(&mut from), len == 0)
+            {
                 len = from.count;
             }
         }
         Compress::Zstd => {
             while has_more(&mut from) {
                 let decoder = zstd::stream::read::Decoder::with_buffer(&mut from)?;
-                if !drain(decoder.single_frame()) {
+                if !drain(decoder.single_frame(), len == 0) {
                     break;
                 }
                 len = from.count;
             }
         }
         Compress::Xz => {
-            while has_more(&mut from) && drain(liblzma::bufread::XzDecoder::new(&mut from)) {
+            while has_more(&mut from)
+                && drain(liblzma::bufread::XzDecoder::new(&mut from), len == 0)
+            {
                 len = from.count;
             }
         }
@@ -145,8 +149,15 @@ fn has_more(from: &mut impl BufRead) -> bool {
     from.fill_buf().is_ok_and(|bytes| !bytes.is_empty())
 }
 
-/// Reads to the end; false if that fails.
-fn drain(mut from: impl Read) -> bool {
+/// Reads to the end; false if that fails. The first frame of a file begins a
+/// section: what does not is not read to its end, which may be far.
+fn drain(mut from: impl Read, is_first: bool) -> bool {
+    let mut start = [0; 4];
+    if is_first
+        && (from.read_exact(&mut start).is_err() || u32::from_le_bytes(start) != SECTION_HEADER)
+    {
+        return false;
+    }
     io::copy(&mut from, &mut io::sink()).is_ok()
 }
 

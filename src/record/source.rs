@@ -6,7 +6,6 @@ use super::shared::Shared;
 use super::writer::Piece;
 use crate::bblog::Message;
 use crate::input::{Batch, Bytes, InputError, InputFormat, Reader, recognised};
-use crate::output::escape::Escaped;
 use crate::select::{Picked, Picker, Split};
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -59,8 +58,7 @@ pub fn read(
         for damage in &batch.damage {
             counters.damaged.add(1);
             if counters.damaged.get() <= MOST_SAID {
-                let line = format!("{}: {damage}", reader.name);
-                shared.log.say(Escaped(line.as_bytes()));
+                shared.log.say(format_args!("{}: {damage}", reader.name));
             }
         }
         for (index, message) in batch.messages().enumerate() {
