@@ -51,8 +51,9 @@ impl Source {
         // taken as bytes, so a change by another process cannot break a type;
         // what a cut file does is said above.
         let body = match unsafe { Mmap::map(&file) } {
-            Ok(map) => Body::Map(map),
-            Err(_) => Body::Read(Box::new(file)),
+            // Of a block device nothing may be mapped, without an error.
+            Ok(map) if map.len() as u64 == len => Body::Map(map),
+            _ => Body::Read(Box::new(file)),
         };
         Source::one(name, body, len, false)
     }
