@@ -2,9 +2,10 @@
 //! reverse.
 
 use super::Status;
-use super::args::{self, Common, Inputs, Meaning};
-use super::drive::{Consumer, Drive, Source};
+use super::args::{self, Common, Inputs, Meaning, Selection};
+use super::drive::{Consumer, Drive, Relative, Source};
 use super::progress::Progress;
+use super::relative::{refuse, zcs_log};
 use super::say::say;
 use crate::compare::capture::Capture;
 use crate::compare::comparison::Comparison;
@@ -14,7 +15,7 @@ use crate::compare::report::{self, Form, Shown};
 use crate::compare::wire::Wire;
 use crate::format::Formats;
 use crate::input::detect::Compression;
-use crate::input::{self, Bytes, Damage, InputFormat};
+use crate::input::{self, Bytes, Damage, InputFormat, Opened};
 use crate::output::Job;
 use crate::output::escape::Escaped;
 use crate::output::files::Output;
@@ -30,6 +31,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Segments are matched by connection, sequence number, acknowledgement,
 /// flags, length and options. What is not the same is told apart: merged by
 /// LRO, divided by TSO, lost by the log, lost by the capture, never logged.
+/// Of a zero-copy sniffer's log only flows and counts are compared: it knows no
+/// more.
 #[derive(Debug, Args)]
 pub struct Compare {
     #[command(flatten)]
@@ -75,7 +78,10 @@ impl Compare {
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
             signal_hook::flag::register(signal, Arc::clone(&stop))?;
         }
-        let mut collecting = Collecting::default();
+        let mut collecting = Collecting {
+            log: Log::default(),
+            common,
+        };
         drive.run(&mut collecting)?;
         let mut status = drive.status();
         if drive.outcome.opened == 0 {
@@ -97,11 +103,26 @@ impl Compare {
             wire.forget_strangers();
         }
         let comparison = Comparison::new(&log, &wire);
-        if !comparison.has_common() {
+        let (connection, flow) = (comparison.has_common(), comparison.has_common_flow());
+        if !connection && !flow {
             status = status.max(Status::Partial);
-            // That nothing was asked for has been said.
-            if !common.quiet && !comparison.compared.is_empty() {
-                say("no connection is in both the log and the capture");
+        }
+        // That nothing was asked for has been said.
+        for (lacks, what) in [
+            (
+                !connection && !comparison.compared.is_empty(),
+                "no connection is in both the log and the capture",
+            ),
+            (
+                !flow && !comparison.flows.is_empty(),
+                "no flow is in both the sniffer's log and the capture",
+            ),
+        ] {
+            if lacks {
+                status = status.max(Status::Partial);
+                if !common.quiet {
+                    say(what);
+                }
             }
         }
         let form = match self.format {
@@ -183,13 +204,13 @@ fn compression_name(kind: Compression) -> &'static str {
     }
 }
 
-/// Takes the segments out of records.
-#[derive(Default)]
-struct Collecting {
+/// Takes the segments out of records, and the flows out of a sniffer's log.
+struct Collecting<'a> {
     log: Log,
+    common: &'a Common,
 }
 
-impl Consumer for Collecting {
+impl Consumer for Collecting<'_> {
     fn source(&mut self, source: &Source<'_>) -> anyhow::Result<()> {
         let compression = source.compression.map(compression_name);
         self.log.source(Input {
@@ -214,5 +235,20 @@ impl Consumer for Collecting {
     /// A comparison is complete only at the end.
     fn flush(&mut self) -> anyhow::Result<()> {
         Ok(())
+    }
+
+    fn relative(&mut self, input: Opened, selection: &Selection) -> anyhow::Result<Relative> {
+        if input.format != InputFormat::Zcs {
+            return refuse(input);
+        }
+        let compression = input.compression.map(compression_name);
+        let sniffed = self.log.sniffed.get_or_insert_default();
+        let (found, damaged) = zcs_log(input, self.common, selection, sniffed)?;
+        if let Some(log) = sniffed.logs.last_mut() {
+            log.compression = compression.map(str::to_owned);
+            log.damaged = damaged;
+        }
+        let any = found.any();
+        Ok(Relative { damaged, any })
     }
 }

@@ -234,7 +234,9 @@ fn confine(shared: &Shared, bytes: &crate::input::Bytes) -> anyhow::Result<()> {
         (index.as_fd(), Rights::Append),
     ];
     rights.extend(bytes.descriptor().map(|fd| (fd, Rights::Device)));
-    let stderr = io::stderr();
+    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+    rights.push((stdin.as_fd(), Rights::Nothing));
+    rights.push((stdout.as_fd(), Rights::Stream));
     rights.push((stderr.as_fd(), Rights::Stream));
     let log = shared.log.descriptors();
     if let Some((above, file)) = &log {

@@ -215,7 +215,7 @@ impl<'a> Summaries<'a> {
 }
 
 /// Reads a whole log of the zero-copy sniffer, and says what is wrong with it.
-fn zcs_log(
+pub(super) fn zcs_log(
     input: Opened,
     common: &Common,
     selection: &Selection,
@@ -246,7 +246,7 @@ fn zcs_log(
     Ok((found, reports.damaged))
 }
 
-fn refuse(input: Opened) -> anyhow::Result<Relative> {
+pub(super) fn refuse(input: Opened) -> anyhow::Result<Relative> {
     let (name, format) = (input.name, input.format);
     Err(InputError::NoRecords { name, format }.into())
 }

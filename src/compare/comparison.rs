@@ -3,6 +3,7 @@
 use super::cause::{Captured, LogCause, Surroundings, WireCause};
 use super::clock::{Clock, Pair};
 use super::counterpart::{counterpart, sides};
+use super::flow::{self, FlowCompared, FlowCounts};
 use super::log::Log;
 use super::matching::{Fate, Matches, MergeKind, Sides, matches};
 use super::segment::{Direction, Tuple};
@@ -117,6 +118,8 @@ pub struct Comparison<'a> {
     /// Segments between ends that the log has, of connections that it does not
     /// have: before or after those between the same ends.
     pub unlogged: u64,
+    /// Flows of the zero-copy sniffer's logs.
+    pub flows: Vec<FlowCompared<'a>>,
 }
 
 impl<'a> Comparison<'a> {
@@ -131,6 +134,8 @@ impl<'a> Comparison<'a> {
             clock: None,
             clock_is_wall: false,
             unlogged: 0,
+            flows: (log.sniffed.as_ref().zip(wire.passed.as_ref()))
+                .map_or(Vec::new(), |(log, wire)| flow::compared(log, wire)),
         };
         let mut pairs: [Vec<Pair>; 2] = Default::default();
         for ends in &log.ends {
@@ -291,6 +296,20 @@ impl<'a> Comparison<'a> {
     /// True if some connection is in both.
     pub fn has_common(&self) -> bool {
         self.compared.iter().any(Compared::is_common)
+    }
+
+    /// The sums of all flows.
+    pub fn total_of_flows(&self) -> FlowCounts {
+        let mut total = FlowCounts::default();
+        for flow in &self.flows {
+            total.add(&flow.counts);
+        }
+        total
+    }
+
+    /// True if some flow is in both.
+    pub fn has_common_flow(&self) -> bool {
+        self.flows.iter().any(|flow| flow.counts.matched > 0)
     }
 
     /// Segments of connections that the log does not have.

@@ -1,5 +1,6 @@
 //! The black box log as a recorder: its records become segments.
 
+use super::flow::Sniffed;
 use super::segment::{Direction, Segment, Tcp, Tuple, plain, sorted_ports};
 use super::serials::Serials;
 use crate::bblog::{Message, Record};
@@ -78,6 +79,8 @@ pub struct Input {
 #[derive(Debug, Default)]
 pub struct Log {
     pub inputs: Vec<Input>,
+    /// What logs of the zero-copy sniffer have, if there were such.
+    pub sniffed: Option<Sniffed>,
     /// In order of first appearance.
     pub runs: Vec<Run>,
     /// In order of first appearance.

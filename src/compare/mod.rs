@@ -7,16 +7,16 @@
 //! one recorder only; [`comparison::Comparison`] is all of that, which
 //! [`report`] and [`graph`] show.
 //!
-//! Another recorder needs only what makes its entries segments. One that knows
-//! no sequence numbers, as the zero-copy sniffer, leaves [`segment::Segment::tcp`]
-//! empty; matching passes over such segments until it learns to match them by
-//! ends and time, which belongs beside [`matching`]'s other ways.
+//! Another recorder needs only what makes its entries segments. The log of the
+//! zero-copy sniffer knows too little for that, and other protocols as well:
+//! its packets are counted by [`flow`], beside the segments.
 
 pub mod capture;
 pub mod cause;
 pub mod clock;
 pub mod comparison;
 mod counterpart;
+pub mod flow;
 pub mod graph;
 pub mod log;
 pub mod matching;

@@ -95,8 +95,9 @@ pub struct Segment {
     /// Number of the connection among those of the recorder, from 0.
     pub connection: u32,
     pub direction: Direction,
-    /// `None` for recorders that only know connection and time, as the
-    /// zero-copy sniffer: such a segment is counted and never matched.
+    /// `None` for recorders that only know connection and time: such a segment
+    /// is counted and never matched. The zero-copy sniffer knows less still, see
+    /// [`flow`](super::flow).
     pub tcp: Option<Tcp>,
     /// Bytes of payload.
     pub len: u32,

@@ -3,6 +3,7 @@
 use super::capture::ip::{Transport, transport};
 use super::capture::link::{self, Network, network};
 use super::capture::{Capture, CaptureError, Packet};
+use super::flow::Passed;
 use super::log::Log;
 use super::segment::{Direction, Segment, Tuple};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -66,6 +67,10 @@ pub struct Wire {
     pub strangers: HashMap<Tuple, u64>,
     /// Segments of still more of them.
     pub more_strangers: u64,
+    /// Packets by flow, for logs of the zero-copy sniffer.
+    pub passed: Option<Passed>,
+    /// There is no other log, so nothing is asked of connections.
+    flows_only: bool,
     /// First and last time of all packets, ns since the Unix epoch.
     pub times: Option<(i64, i64)>,
     wanted: HashSet<Tuple>,
@@ -78,7 +83,11 @@ pub struct Wire {
 impl Wire {
     /// Wants the connections of `log` of which something is asked for.
     pub fn new(log: &Log) -> Wire {
-        let mut wire = Wire::default();
+        let mut wire = Wire {
+            passed: log.sniffed.as_ref().map(Passed::new),
+            flows_only: log.sniffed.is_some() && log.inputs.is_empty(),
+            ..Wire::default()
+        };
         for ends in &log.ends {
             let mut runs = ends.runs.iter();
             let mut runs = runs.by_ref().filter_map(|run| log.runs.get(*run as usize));
@@ -144,6 +153,9 @@ impl Wire {
             return;
         };
         let ip = packet.data.get(at..).unwrap_or(&[]);
+        if let Some(passed) = &mut self.passed {
+            passed.packet(ip, packet.time);
+        }
         let length = (packet.length as usize).saturating_sub(at);
         let (from, to, tcp, len) = match transport(ip, length) {
             Transport::Tcp { from, to, tcp, len } => (from, to, tcp, len),
@@ -183,6 +195,9 @@ impl Wire {
 
     /// The connection between two ends, if its segments are to be kept.
     fn connection(&mut self, tuple: Tuple) -> Option<usize> {
+        if self.flows_only {
+            return None;
+        }
         if let Some(at) = self.index.get(&tuple) {
             return Some(*at);
         }
@@ -206,9 +221,12 @@ impl Wire {
         None
     }
 
-    /// Leaves out the connections that the log does not have, for whoever asked
-    /// for others.
+    /// Leaves out the connections and flows that the log does not have, for
+    /// whoever asked for others.
     pub fn forget_strangers(&mut self) {
+        if let Some(passed) = &mut self.passed {
+            passed.forget_strangers();
+        }
         self.strangers.clear();
         self.more_strangers = 0;
     }

@@ -31,6 +31,8 @@ pub struct Bytes {
     is_device: bool,
     /// The last read filled its buffer, so its message may go on.
     is_inside: bool,
+    /// Reads since the stop.
+    late_reads: u32,
     /// Becomes readable when waiting is to end at once.
     wake: Option<File>,
     /// The end of a file is only its end so far.
@@ -67,6 +69,9 @@ impl Failures {
         }
     }
 }
+
+/// Reads of a device after the stop, for the rest of a message.
+const MOST_LATE_READS: u32 = 1000;
 
 /// How long to wait before asking a busy device again.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
@@ -115,6 +120,7 @@ impl Bytes {
             read: Arc::default(),
             stop: None,
             is_inside: false,
+            late_reads: 0,
             wake: None,
             follows: false,
             failures: None,
@@ -132,6 +138,7 @@ impl Bytes {
             read: Arc::default(),
             stop: None,
             is_inside: false,
+            late_reads: 0,
             wake: None,
             follows: false,
             failures: None,
@@ -147,6 +154,11 @@ impl Bytes {
     /// Looks at the stop of [`Bytes::stop_on`] as soon as `wake` is readable.
     pub fn wake_on(&mut self, wake: File) {
         self.wake = Some(wake);
+    }
+
+    /// A device, which never ends.
+    pub fn is_device(&self) -> bool {
+        self.is_device
     }
 
     /// Waits at the end of a file for what is appended.
@@ -187,17 +199,13 @@ impl Bytes {
             return true;
         };
         let input = PollFd::new(file.as_fd(), PollFlags::POLLIN);
-        // What cannot be polled is read, and its answer is taken.
-        let waited = match &self.wake {
-            None => poll(&mut [input], PollTimeout::from(500u16)),
-            Some(wake) => {
-                let wake = PollFd::new(wake.as_fd(), PollFlags::POLLIN);
-                poll(&mut [input, wake], PollTimeout::from(500u16))
-            }
-        };
-        match waited {
-            Ok(ready) => ready > 0,
+        let wake = (self.wake.as_ref()).map(|wake| PollFd::new(wake.as_fd(), PollFlags::POLLIN));
+        let mut fds: Vec<PollFd<'_>> = std::iter::once(input).chain(wake).collect();
+        match poll(&mut fds, PollTimeout::from(500u16)) {
+            // Not for `wake`: a read of a FIFO without data would never return.
+            Ok(_) => (fds.first()).is_some_and(|input| input.any() != Some(false)),
             Err(Errno::EINTR) => false,
+            // What cannot be polled is read, and its answer is taken.
             Err(_) => true,
         }
     }
@@ -218,8 +226,11 @@ impl Read for Bytes {
     /// "later": `EINTR`, `EAGAIN`, and the device's `EBUSY`.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
-            if self.stopped() && !self.is_inside {
-                return Ok(0);
+            if self.stopped() {
+                self.late_reads += 1;
+                if !self.is_inside || self.late_reads > MOST_LATE_READS {
+                    return Ok(0);
+                }
             }
             if self.live && !self.wait_readable() {
                 // The rest of a message never lets wait for itself.
@@ -253,5 +264,52 @@ impl Read for Bytes {
                 },
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
+    /// Reads once, and again after a stop that `wake` tells of.
+    fn stops(is_device: bool, len: usize) {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        // As a FIFO is opened, and as the device is.
+        ours.set_nonblocking(is_device).unwrap();
+        let (woken, mut wake) = UnixStream::pair().unwrap();
+        let input = File::from(OwnedFd::from(ours));
+        let mut bytes = Bytes::from_file("input".to_owned(), input).unwrap();
+        bytes.is_device = is_device;
+        let stop = Arc::new(AtomicBool::new(false));
+        bytes.stop_on(Arc::clone(&stop));
+        bytes.wake_on(File::from(OwnedFd::from(woken)));
+        theirs.write_all(b"message.").unwrap();
+        let (done, ended) = std::sync::mpsc::channel();
+        let reading = std::thread::spawn(move || {
+            let mut buf = vec![0; len];
+            done.send(bytes.read(&mut buf).unwrap()).unwrap();
+            done.send(bytes.read(&mut buf).unwrap()).unwrap();
+        });
+        let patience = Duration::from_secs(5);
+        assert_eq!(ended.recv_timeout(patience), Ok(8));
+        std::thread::sleep(Duration::from_millis(50));
+        stop.store(true, Ordering::Relaxed);
+        wake.write_all(&[0]).unwrap();
+        assert_eq!(ended.recv_timeout(patience), Ok(0));
+        reading.join().unwrap();
+    }
+
+    #[test]
+    fn a_stop_ends_waiting_for_a_fifo() {
+        stops(false, 64);
+    }
+
+    /// A message may end where the buffer does, which looks like its middle.
+    #[test]
+    fn a_stop_ends_reading_behind_a_full_buffer() {
+        stops(true, 8);
     }
 }

@@ -19,6 +19,8 @@ struct Inner {
     used: u64,
     /// Finished files, oldest first.
     finished: VecDeque<Finished>,
+    /// How many of them are of earlier runs.
+    earlier: usize,
 }
 
 impl Budget {
@@ -60,8 +62,12 @@ impl Budget {
             }
         }
         finished.sort_by(|one, other| (one.0, &one.1.name).cmp(&(other.0, &other.1.name)));
-        let finished = finished.into_iter().map(|(_, file)| file).collect();
-        *self.inner() = Inner { used, finished };
+        let finished: VecDeque<_> = finished.into_iter().map(|(_, file)| file).collect();
+        *self.inner() = Inner {
+            used,
+            earlier: finished.len(),
+            finished,
+        };
         Ok(())
     }
 
@@ -88,6 +94,17 @@ impl Budget {
         }
     }
 
+    /// A file that an earlier run left is finished: it is older than all of
+    /// this run.
+    pub fn recovered(&self, file: Finished) {
+        if self.limit.is_some() {
+            let mut inner = self.inner();
+            let place = inner.earlier.min(inner.finished.len());
+            inner.finished.insert(place, file);
+            inner.earlier = place + 1;
+        }
+    }
+
     /// Removes the oldest files as long as there is too much; gives each to
     /// `removed`.
     pub fn enforce(
@@ -106,6 +123,7 @@ impl Budget {
                     return;
                 };
                 inner.used = inner.used.saturating_sub(oldest.bytes);
+                inner.earlier = inner.earlier.saturating_sub(1);
                 oldest
             };
             match directory.remove(oldest.name.as_ref()) {

@@ -95,7 +95,7 @@ pub fn collect(
     let (woken, wake_reader) = UnixStream::pair()?;
     bytes.wake_on(File::from(OwnedFd::from(woken)));
     bytes.stop_on(Arc::clone(&signals.stop));
-    let failures = bytes.live.then(|| bytes.persist());
+    let failures = bytes.is_device().then(|| bytes.persist());
     let ended = AtomicBool::new(false);
     let queue: Queue<Piece> = Queue::new(settings.writers, settings.queue, settings.overload);
     let read = std::thread::scope(|scope| {
@@ -103,7 +103,7 @@ pub fn collect(
             let queue = &queue;
             scope.spawn(move || Writer::new(shared).run(queue, lane));
         }
-        scope.spawn(|| recover::recover(shared, &directory, left));
+        scope.spawn(|| recover::recover(shared, &directory, left, &signals.stop));
         let reading = scope.spawn(|| {
             let read = source::read(bytes, shared, picker, &queue);
             ended.store(true, Ordering::Release);
@@ -119,6 +119,7 @@ pub fn collect(
             }
             watch.look(signals, &queue);
         }
+        watch.overload();
         queue.close();
         // Nobody can go on with what a panic left behind.
         #[allow(clippy::expect_used)]
@@ -140,6 +141,8 @@ struct Watch<'a> {
     /// Wall clock against the steady one.
     clock: Clock,
     is_gone: bool,
+    /// When an overload was said last.
+    overload_said: Option<Instant>,
     looked: Instant,
 }
 
@@ -179,6 +182,7 @@ impl<'a> Watch<'a> {
             failed_reads: 0,
             clock: Clock::now(),
             is_gone: false,
+            overload_said: None,
             looked: Instant::now(),
         }
     }
@@ -201,6 +205,7 @@ impl<'a> Watch<'a> {
         self.looked = Instant::now();
         self.directory(&self.shared.home);
         self.device();
+        self.overload();
         let stepped = self.clock.stepped();
         if stepped.abs() >= STEP {
             self.shared.log.say(format_args!(
@@ -245,6 +250,16 @@ impl<'a> Watch<'a> {
                     ));
                 }
             }
+        }
+    }
+
+    /// Says at most once a minute that messages are dropped.
+    fn overload(&mut self) {
+        let lately = |said: Instant| said.elapsed() < Duration::from_secs(60);
+        if self.shared.take_overloaded() && !self.overload_said.is_some_and(lately) {
+            self.overload_said = Some(Instant::now());
+            let log = &self.shared.log;
+            log.say("the queue is full; the oldest messages in it are dropped and counted");
         }
     }
 

@@ -20,6 +20,8 @@ pub struct Index {
     file: File,
     /// Bytes of a half-written line that were found at the end, and cut off.
     pub cut: u64,
+    /// Bytes of whole lines, if half a line behind them could not be cut off.
+    torn: Option<u64>,
 }
 
 impl Index {
@@ -35,18 +37,29 @@ impl Index {
         if cut > 0 {
             file.set_len(len - cut)?;
         }
-        Ok(Index { file, cut })
+        Ok(Index {
+            file,
+            cut,
+            torn: None,
+        })
     }
 
     /// Appends a line, which ends with a newline: all of it or nothing.
     pub fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        if let Some(whole) = self.torn {
+            self.file.set_len(whole)?;
+            self.torn = None;
+        }
         let before = self.file.metadata()?.len();
         // One call, so that readers never see half a line.
         let written = self.file.write(line);
         match written {
             Ok(n) if n == line.len() => Ok(()),
             other => {
-                self.file.set_len(before)?;
+                self.torn = Some(before);
+                if self.file.set_len(before).is_ok() {
+                    self.torn = None;
+                }
                 Err(other
                     .err()
                     .unwrap_or_else(|| io::Error::from(io::ErrorKind::StorageFull)))

@@ -3,6 +3,7 @@
 
 use super::privileges::Identity;
 use crate::output::escape::Escaped;
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use std::ffi::OsString;
@@ -30,14 +31,22 @@ struct LogFile {
 
 const MODE: Mode = Mode::from_bits_truncate(0o640);
 
+/// Links are not followed: `owner` may write to the directory, and this may be
+/// root still.
+const FLAGS: OFlag = OFlag::O_WRONLY
+    .union(OFlag::O_APPEND)
+    .union(OFlag::O_CREAT)
+    .union(OFlag::O_NOFOLLOW)
+    .union(OFlag::O_CLOEXEC);
+
 impl Log {
     /// Lines for standard error, behind the name of the program.
     pub fn standard_error(name: &'static str) -> Log {
         Log { name, file: None }
     }
 
-    /// Lines for a file, which is appended to. It becomes `owner`'s, who opens
-    /// it anew later.
+    /// Lines for a file, which is appended to. If it is made here it becomes
+    /// `owner`'s, who opens it anew later.
     pub fn file(name: &'static str, path: &Path, owner: &Identity) -> io::Result<Log> {
         let directory = match path.parent() {
             Some(above) if !above.as_os_str().is_empty() => above,
@@ -48,10 +57,19 @@ impl Log {
             .file_name()
             .ok_or_else(|| io::Error::from(io::ErrorKind::IsADirectory))?
             .to_owned();
-        let open = opened(&directory, &file)?;
-        if open.metadata()?.is_file() && open.metadata()?.uid() != owner.uid {
-            std::os::unix::fs::fchown(&open, Some(owner.uid), Some(owner.gid))?;
-        }
+        let open = match openat(&directory, file.as_os_str(), FLAGS | OFlag::O_EXCL, MODE) {
+            // Only what is made here is given away: what is there may be a
+            // second name of somebody's file.
+            Ok(made) => {
+                let made = File::from(made);
+                if made.metadata()?.uid() != owner.uid {
+                    std::os::unix::fs::fchown(&made, Some(owner.uid), Some(owner.gid))?;
+                }
+                made
+            }
+            Err(Errno::EEXIST) => opened(&directory, &file)?,
+            Err(cause) => return Err(cause.into()),
+        };
         Ok(Log {
             name,
             file: Some(LogFile {
@@ -101,11 +119,6 @@ impl LogFile {
 }
 
 fn opened(directory: &OwnedFd, name: &OsString) -> io::Result<File> {
-    let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_CLOEXEC;
-    Ok(File::from(openat(
-        directory,
-        name.as_os_str(),
-        flags,
-        MODE,
-    )?))
+    let file = openat(directory, name.as_os_str(), FLAGS, MODE)?;
+    Ok(File::from(file))
 }

@@ -32,6 +32,8 @@ pub struct Part {
     pub len: u64,
     /// There may be bytes behind `len`.
     torn: bool,
+    /// It has its final mode, and is not written to any more.
+    sealed: bool,
     pub since: Instant,
     about: Option<About>,
 }
@@ -69,6 +71,7 @@ impl Part {
                             file: Some(file),
                             len: 0,
                             torn: false,
+                            sealed: false,
                             since: Instant::now(),
                             about: None,
                         });
@@ -105,6 +108,7 @@ impl Part {
             file: Some(file),
             len,
             torn: true,
+            sealed: false,
             since: Instant::now(),
             about,
         }
@@ -187,17 +191,28 @@ impl Part {
         }
     }
 
-    fn try_finish(&mut self, sync: bool, date: i64, recovered: bool) -> io::Result<()> {
+    /// Gives the file its last length and its mode, and its descriptor back:
+    /// many may wait for their names.
+    fn seal(&mut self, sync: bool) -> io::Result<()> {
+        if self.sealed {
+            return Ok(());
+        }
         let (len, torn) = (self.len, self.torn);
         let file = self.file()?;
         if torn {
             file.set_len(len)?;
         }
-        file.set_permissions(Permissions::from_mode(FINISHED_MODE))?;
         if sync {
             file.sync_data()?;
         }
-        self.torn = false;
+        file.set_permissions(Permissions::from_mode(FINISHED_MODE))?;
+        (self.torn, self.sealed) = (false, true);
+        self.release();
+        Ok(())
+    }
+
+    fn try_finish(&mut self, sync: bool, date: i64, recovered: bool) -> io::Result<()> {
+        self.seal(sync)?;
         let temporary = self.temporary();
         let linked = match self.directory.link(&temporary, &self.name) {
             Ok(()) => true,
@@ -209,13 +224,14 @@ impl Part {
                 true
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(e),
-            // A file system without links.
-            Err(_) => false,
+            // There the file takes its name last, and the index is told before.
+            Err(e) if is_unable_to_link(&e) && !self.directory.has(&self.name) => false,
+            Err(e) => return Err(e),
         };
         let line = self.about.as_ref().map(|about| {
             about.line(&FileFacts {
                 name: &self.name,
-                bytes: len,
+                bytes: self.len,
                 compress: self.compress,
                 number: self.number,
                 date,
@@ -249,4 +265,14 @@ impl Part {
 pub struct Finished {
     pub name: String,
     pub bytes: u64,
+}
+
+/// True if the file system has no hard links, or no more for this file.
+fn is_unable_to_link(error: &io::Error) -> bool {
+    use nix::errno::Errno;
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(
+        errno,
+        Some(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EPERM | Errno::EMLINK)
+    )
 }

@@ -91,6 +91,8 @@ impl<T: Weight> Queue<T> {
     /// closed.
     pub fn give(&self, lane: usize, piece: T, mut dropped: impl FnMut(T)) {
         let weight = piece.weight();
+        // Given away behind the lock: whoever takes them may wait.
+        let mut gone = Vec::new();
         let mut inner = self.inner();
         while inner.load.pieces > 0 && inner.load.bytes.saturating_add(weight) > self.limit {
             match self.overload {
@@ -102,7 +104,7 @@ impl<T: Weight> Queue<T> {
                         .unwrap_or_else(PoisonError::into_inner);
                 }
                 Overload::DropOldest => match inner.take_oldest() {
-                    Some(old) => dropped(old),
+                    Some(old) => gone.push(old),
                     None => break,
                 },
             }
@@ -114,12 +116,13 @@ impl<T: Weight> Queue<T> {
         inner.load.peak = inner.load.peak.max(inner.load.bytes);
         match inner.lanes.get_mut(lane) {
             Some(queue) => queue.push_back((number, piece)),
-            None => dropped(piece),
+            None => gone.push(piece),
         }
         drop(inner);
         if let Some(filled) = self.filled.get(lane) {
             filled.notify_one();
         }
+        gone.into_iter().for_each(&mut dropped);
     }
 
     /// The next piece of a lane; waits for one at most for `patience`.

@@ -15,6 +15,7 @@ use crate::select::{Picked, Picker, Select};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Names of the unfinished files of a directory.
 pub fn unfinished(directory: &Directory) -> io::Result<Vec<String>> {
@@ -27,13 +28,18 @@ pub fn unfinished(directory: &Directory) -> io::Result<Vec<String>> {
     Ok(names.collect())
 }
 
-/// Finishes the unfinished files `names`.
-pub fn recover(shared: &Shared, directory: &Arc<Directory>, names: Vec<String>) {
+/// Finishes the unfinished files `names`, until `stop` is true.
+pub fn recover(shared: &Shared, directory: &Arc<Directory>, names: Vec<String>, stop: &AtomicBool) {
     if names.is_empty() {
         return;
     }
     let told = directory.index().last_names().unwrap_or_default();
-    for name in names {
+    let all = names.len() as u64;
+    for (done, name) in (0..).zip(names) {
+        if stop.load(Ordering::Relaxed) {
+            shared.left_over(all - done);
+            break;
+        }
         match recover_one(shared, directory, &name, &told) {
             Ok(Some(what)) => {
                 shared.counters.recovered.add(1);
@@ -63,7 +69,7 @@ fn recover_one(
         let bytes = directory.size(&temporary)?;
         directory.remove(temporary.as_ref())?;
         let name = name.to_owned();
-        shared.budget.finished(Finished { name, bytes });
+        shared.budget.recovered(Finished { name, bytes });
         return Ok(None);
     }
     if directory.has(name) && !directory.are_one(&temporary, name) {
@@ -97,7 +103,7 @@ fn recover_one(
     let finished = Box::new(part).finish(shared.settings.sync, shared.now(), true);
     let finished = finished.map_err(|unfinished| unfinished.cause)?;
     shared.budget.shrank(size.saturating_sub(len));
-    shared.budget.finished(finished);
+    shared.budget.recovered(finished);
     Ok(Some(format!(
         "left by an earlier run; finished with {records} records, {} bytes cut off",
         size - len

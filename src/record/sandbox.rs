@@ -23,8 +23,11 @@ pub enum Rights {
     LogDirectory,
     /// A file that grows: the index, a log.
     Append,
-    /// Standard error: write.
+    /// Standard output and error: write.
     Stream,
+    /// Standard input, whose terminal may be root's: nothing. What is read of
+    /// it has a descriptor of its own.
+    Nothing,
 }
 
 /// What came of it.
@@ -122,6 +125,7 @@ fn file_rights(rights: Rights) -> capsicum::FileRights {
     let parts: &[&[Right]] = match rights {
         Rights::Device => &[DEVICE],
         Rights::Stream => &[STREAM],
+        Rights::Nothing => &[],
         Rights::Append => &[APPEND],
         Rights::LogDirectory => &[LOG_DIRECTORY, APPEND],
         Rights::Directory => &[LOG_DIRECTORY, APPEND, DIRECTORY],

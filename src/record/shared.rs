@@ -48,7 +48,8 @@ pub struct Shared {
     pub log: Log,
     pub buffers: Buffers,
     trouble: Trouble,
-    overload_said: Mutex<Option<Instant>>,
+    /// Messages were dropped, which is not said yet.
+    overloaded: AtomicBool,
 }
 
 /// Writing that fails at present, and what it cost so far.
@@ -86,7 +87,7 @@ impl Shared {
             log,
             buffers: Buffers::default(),
             trouble: Trouble::default(),
-            overload_said: Mutex::default(),
+            overloaded: AtomicBool::new(false),
         }
     }
 
@@ -135,16 +136,15 @@ impl Shared {
         }
     }
 
-    /// The queue is full, and the oldest messages go. Said once a minute.
+    /// The queue is full, and the oldest messages go. The reader, which waits
+    /// for no log, only notes that; [`Shared::take_overloaded`] is asked.
     pub fn overloaded(&self) {
-        let Ok(mut said) = self.overload_said.lock() else {
-            return;
-        };
-        if said.is_none_or(|said| said.elapsed() >= Duration::from_secs(60)) {
-            *said = Some(Instant::now());
-            self.log
-                .say("the queue is full; the oldest messages in it are dropped and counted");
-        }
+        self.overloaded.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether messages were dropped since this was asked last.
+    pub fn take_overloaded(&self) -> bool {
+        self.overloaded.swap(false, Ordering::Relaxed)
     }
 
     /// Keeps the disk budget.

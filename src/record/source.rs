@@ -9,15 +9,14 @@ use crate::input::{Batch, Bytes, InputError, InputFormat, Reader, recognised};
 use crate::select::{Picked, Picker, Split};
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Damaged places that are said one by one; all are counted.
 const MOST_SAID: u64 = 100;
 
-/// Opens the device, or what stands in for it: a FIFO, a socket, a file, or
-/// `-` for standard input.
+/// Opens the device, or what stands in for it: a FIFO, a file, or `-` for
+/// standard input.
 pub fn open(path: &Path) -> Result<Bytes, InputError> {
     if path.as_os_str() == "-" {
         return Bytes::open(path);
@@ -138,9 +137,4 @@ fn lane_of(message: &Message<'_>, shared: &Shared) -> usize {
     let lanes = shared.settings.writers.max(1) as u64;
     // Less than the number of writers.
     (hasher.finish() % lanes) as usize
-}
-
-/// Whether this failure to open means that another user is needed.
-pub fn is_denied(error: &InputError) -> bool {
-    matches!(error, InputError::Open { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied)
 }

@@ -92,6 +92,8 @@ struct Current {
     spilled: bool,
     /// Some of its blocks are lost, and the others make no sense without.
     lost: bool,
+    /// When its last piece came.
+    touched: Instant,
 }
 
 struct Group {
@@ -170,6 +172,7 @@ impl<'a> Writer<'a> {
             return;
         };
         current.part += 1;
+        current.touched = Instant::now();
         self.encoder
             .piece(&message, &piece.picked, &mut current.blocks);
         let stacks = &self.shared.settings.options.stacks;
@@ -215,6 +218,7 @@ impl<'a> Writer<'a> {
             about: About::of(message),
             spilled: false,
             lost: false,
+            touched: Instant::now(),
         });
     }
 
@@ -344,7 +348,16 @@ impl<'a> Writer<'a> {
                 self.shared.counters.written.add(about.records);
                 self.shared.works();
             }
-            Err(cause) => self.shared.failed(cause, about.messages, about.records),
+            Err(cause) => {
+                self.shared.failed(cause, about.messages, about.records);
+                // The index tells that the file has a gap.
+                let mut gap = about.rest();
+                gap.cut = true;
+                let group = self.groups.get_mut(key);
+                if let Some(part) = group.and_then(|group| group.part.as_mut()) {
+                    part.note(gap);
+                }
+            }
         }
         self.keep(blocks);
         result.is_ok()
@@ -422,11 +435,14 @@ impl<'a> Writer<'a> {
 
     fn finish_part(&mut self, part: Box<Part>) {
         let sync = self.shared.settings.sync;
+        let here = Arc::ptr_eq(part.directory(), &self.shared.home.directory());
         match part.finish(sync, self.shared.now(), false) {
             Ok(file) => {
                 self.shared.counters.growing.subtract(1);
                 self.shared.counters.files.add(1);
-                self.shared.budget.finished(file);
+                if here {
+                    self.shared.budget.finished(file);
+                }
             }
             // Its directory is gone, and the file with it.
             Err(Unfinished { part, cause }) if cause.kind() == io::ErrorKind::NotFound => {
@@ -462,6 +478,11 @@ impl<'a> Writer<'a> {
     /// What is due by time.
     fn tick(&mut self) {
         self.ticked = Instant::now();
+        // Its end was dropped, and no other message followed.
+        let rests = |current: &Current| current.touched.elapsed() >= IDLE;
+        if self.current.as_ref().is_some_and(rests) {
+            self.close_message(true);
+        }
         for unfinished in std::mem::take(&mut self.unfinished) {
             self.finish_part(unfinished.part);
         }

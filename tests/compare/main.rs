@@ -11,3 +11,4 @@ mod forms;
 mod genuine;
 mod hostile;
 mod ran;
+mod sniffer;

@@ -1,11 +1,12 @@
 //! The comparison as a graph: sequence numbers over time, and what each
-//! recorder missed, as SVG.
+//! recorder missed, as SVG; for the zero-copy sniffer's log packets by flow.
 //!
 //! Every kind of mark has its own colour, its own lightness and its own shape,
 //! so that the graph can be read in colour, in grey, and by those who see some
 //! colours alike.
 
 mod axis;
+mod flows;
 mod marks;
 mod panel;
 
@@ -20,13 +21,16 @@ const WIDTH: f64 = 1000.0;
 /// Height of what stands above the first panel.
 const HEAD: f64 = 58.0;
 
-/// Connections that are drawn, at most: the first ones.
+/// Connections, and flows, that are drawn, at most: the first ones.
 const MOST_PANELS: usize = 12;
 
-/// The graph; one panel per connection and direction that has payload.
+/// The graph; one panel per connection and direction that has payload, and per
+/// flow of a sniffer's log.
 pub fn svg(comparison: &Comparison<'_>) -> String {
     let mut panels = String::new();
-    let mut y = HEAD;
+    let sniffed = comparison.log.sniffed.as_ref();
+    let flows_only = sniffed.is_some() && comparison.log.inputs.is_empty();
+    let mut y = if flows_only { 0.0 } else { HEAD };
     let mut drawn = 0;
     for (number, compared) in (1..).zip(&comparison.compared) {
         if drawn == MOST_PANELS {
@@ -44,11 +48,18 @@ pub fn svg(comparison: &Comparison<'_>) -> String {
         );
         y += 24.0;
     }
+    if let Some(sniffed) = sniffed {
+        y += flows::draw(&mut panels, comparison, sniffed, y);
+    }
+    let title = match flows_only {
+        true => "Sniffer's log and wire capture compared",
+        false => "Black box log and wire capture compared",
+    };
     let mut out = String::new();
     let _ = write!(
         out,
         r##"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y:.0}" viewBox="0 0 {WIDTH} {y:.0}" font-family="Helvetica, Arial, sans-serif" font-size="11">
-<title>Black box log and wire capture compared</title>
+<title>{title}</title>
 <defs><pattern id="gap" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="6" height="6" fill="#f1f1f1"/><rect width="1.5" height="6" fill="#bbbbbb"/></pattern></defs>
 <style>.t{{font-size:14px;font-weight:bold}}.s{{fill:#444444}}.r{{text-anchor:end}}.m{{text-anchor:middle}}.g{{stroke:#dddddd;fill:none}}.a{{stroke:#333333;fill:none}}.k{{stroke:#808080;stroke-width:1;fill:none}}
 "##
@@ -57,7 +68,9 @@ pub fn svg(comparison: &Comparison<'_>) -> String {
         let _ = writeln!(out, ".{}{{{}}}", kind.class(), kind.style());
     }
     out.push_str("</style>\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n");
-    legend(&mut out, comparison);
+    if !flows_only {
+        legend(&mut out, comparison);
+    }
     out.push_str(&panels);
     out.push_str("</svg>\n");
     out
@@ -65,26 +78,9 @@ pub fn svg(comparison: &Comparison<'_>) -> String {
 
 /// What the marks mean.
 fn legend(out: &mut String, comparison: &Comparison<'_>) {
-    let names = |names: Vec<&str>| {
-        let names: Vec<String> = names
-            .into_iter()
-            .map(|name| {
-                let name = name.rsplit('/').next().unwrap_or(name);
-                plain(&Escaped(name.as_bytes()).to_string())
-            })
-            .collect();
-        names.join(", ")
-    };
-    let logs = names(
-        comparison
-            .log
-            .inputs
-            .iter()
-            .map(|i| i.name.as_str())
-            .collect(),
-    );
+    let logs = names(comparison.log.inputs.iter().map(|i| i.name.as_str()));
     let captures = comparison.wire.captures.iter();
-    let captures = names(captures.map(|seen| seen.name.as_str()).collect());
+    let captures = names(captures.map(|seen| seen.name.as_str()));
     let _ = writeln!(
         out,
         r#"<text x="20" y="22" class="t">{logs} and {captures}</text>"#
@@ -110,6 +106,17 @@ fn legend(out: &mut String, comparison: &Comparison<'_>) {
         x + 106.0,
         x + 126.0
     );
+}
+
+/// The last parts of paths.
+fn names<'a>(paths: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<String> = paths
+        .map(|name| {
+            let name = name.rsplit('/').next().unwrap_or(name);
+            plain(&Escaped(name.as_bytes()).to_string())
+        })
+        .collect();
+    names.join(", ")
 }
 
 /// Text that can stand in XML.

@@ -1,6 +1,7 @@
 //! The report as numbers: the JSON document.
 
 mod connection;
+mod flows;
 
 use crate::compare::capture::link;
 use crate::compare::clock::Clock;
@@ -8,6 +9,7 @@ use crate::compare::comparison::{Comparison, Counts};
 use crate::output::clock::Clock as Calendar;
 use crate::output::json_text::MAX_EXACT;
 use connection::{ConnectionView, connection};
+use flows::{SnifferView, sniffer};
 use serde::{Serialize, Serializer};
 
 #[derive(Serialize)]
@@ -21,6 +23,9 @@ pub struct Document {
     total: TotalView,
     /// Connections of the capture that the log does not have.
     not_in_log: Vec<StrangerView>,
+    /// There if a log of the zero-copy sniffer was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sniffer: Option<SnifferView>,
 }
 
 #[derive(Serialize)]
@@ -191,7 +196,9 @@ pub fn document(comparison: &Comparison<'_>, most: usize) -> Document {
     let mut calendar = Calendar::default();
     let connections = (1..)
         .zip(&comparison.compared)
-        .map(|(number, compared)| connection(comparison, compared, number, most, &mut calendar));
+        .map(|(number, compared)| connection(comparison, compared, number, most, &mut calendar))
+        .collect();
+    let sniffed = comparison.log.sniffed.as_ref();
     let common = comparison.compared.iter();
     let common = common.filter(|compared| compared.is_common());
     let [incoming, outgoing] = comparison.total();
@@ -202,7 +209,7 @@ pub fn document(comparison: &Comparison<'_>, most: usize) -> Document {
         logs: logs.collect(),
         captures: captures.collect(),
         clock: comparison.clock.as_ref().map(ClockView::of),
-        connections: connections.collect(),
+        connections,
         total: TotalView {
             connections: comparison.compared.len() as u64,
             common_connections: common.count() as u64,
@@ -218,5 +225,6 @@ pub fn document(comparison: &Comparison<'_>, most: usize) -> Document {
                 segments,
             })
             .collect(),
+        sniffer: sniffed.map(|sniffed| sniffer(comparison, sniffed, most, &mut calendar)),
     }
 }

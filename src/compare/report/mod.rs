@@ -8,6 +8,10 @@ use crate::output::clock::Clock;
 use crate::output::json_text;
 use std::io;
 
+/// What can be known of a zero-copy sniffer's log beside a capture.
+pub(super) const MATCHED_BY: &str = "matched by flow and count only, in the order of both, for such a log knows neither times \
+     nor sequence numbers nor lengths; which packets are missing is not known";
+
 /// How a comparison is shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown {

@@ -1,6 +1,7 @@
 //! The report as aligned text.
 
 mod details;
+mod flows;
 mod says;
 
 use crate::compare::capture::link;
@@ -48,7 +49,11 @@ pub fn write(out: &mut Vec<u8>, comparison: &Comparison<'_>, most: usize) {
     if comparison.segments_not_in_log() > 0 {
         let _ = write!(
             text,
-            "\nnot in the log: {} of {}\n",
+            "\nnot in the {}: {} of {}\n",
+            match comparison.log.sniffed {
+                Some(_) => "black box log",
+                None => "log",
+            },
             counted(comparison.segments_not_in_log(), "segment"),
             match strangers.len() {
                 0 => "earlier or later connections between the same ends".to_owned(),
@@ -58,6 +63,9 @@ pub fn write(out: &mut Vec<u8>, comparison: &Comparison<'_>, most: usize) {
         for (tuple, segments) in strangers.iter().take(most) {
             let _ = writeln!(text, "  {} <-> {}: {segments}", tuple.low, tuple.high);
         }
+    }
+    if let Some(sniffed) = &comparison.log.sniffed {
+        flows::flows(&mut text, comparison, sniffed, most);
     }
     out.extend_from_slice(text.as_bytes());
 }
@@ -75,6 +83,9 @@ fn inputs(text: &mut String, comparison: &Comparison<'_>) {
         }
         let _ = write!(text, ", {}", counted(input.records, "record"));
         damaged(text, input.damaged);
+    }
+    if let Some(sniffed) = &comparison.log.sniffed {
+        flows::inputs(text, sniffed);
     }
     for seen in &comparison.wire.captures {
         let _ = write!(
