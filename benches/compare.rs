@@ -23,6 +23,7 @@ fn segment(at: u32, seq: u32, len: u32, options: &[u8]) -> Segment {
             seq,
             ack: 1,
             flags: 0x10,
+            is_closed: false,
             options: Options::of(options),
         }),
         len,

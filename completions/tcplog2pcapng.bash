@@ -211,7 +211,7 @@ _tcplog2pcapng() {
             return 0
             ;;
         tcplog2pcapng__subcmd__compare)
-            opts="-o -j -q -v -h --input-format --id --tag --reason --host --port --event --stack --sn --since --until --capture --format --list --output --release --stack-name --jobs --quiet --verbose --progress --color --strict --formats --help"
+            opts="-o -j -q -v -h --input-format --zcs-ports --id --tag --reason --host --port --event --stack --sn --since --until --capture --format --list --output --release --stack-name --jobs --quiet --verbose --progress --color --strict --formats --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -219,6 +219,10 @@ _tcplog2pcapng() {
             case "${prev}" in
                 --input-format)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --zcs-ports)
+                    COMPREPLY=($(compgen -W "auto swapped printed" -- "${cur}"))
                     return 0
                     ;;
                 --id)
@@ -317,7 +321,7 @@ _tcplog2pcapng() {
             return 0
             ;;
         tcplog2pcapng__subcmd__convert)
-            opts="-o -D -j -q -v -h --input-format --id --tag --reason --host --port --event --stack --sn --since --until --output --directory --split --merge --no-comments --compat --format --dumptime --release --stack-name --jobs --quiet --verbose --progress --color --strict --formats --help"
+            opts="-o -D -j -q -v -h --input-format --zcs-ports --id --tag --reason --host --port --event --stack --sn --since --until --output --directory --split --merge --no-comments --compat --format --dumptime --release --stack-name --jobs --quiet --verbose --progress --color --strict --formats --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -325,6 +329,10 @@ _tcplog2pcapng() {
             case "${prev}" in
                 --input-format)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --zcs-ports)
+                    COMPREPLY=($(compgen -W "auto swapped printed" -- "${cur}"))
                     return 0
                     ;;
                 --id)
@@ -435,7 +443,7 @@ _tcplog2pcapng() {
             return 0
             ;;
         tcplog2pcapng__subcmd__filter)
-            opts="-o -j -q -v -h --input-format --id --tag --reason --host --port --event --stack --sn --since --until --output --release --stack-name --jobs --quiet --verbose --progress --color --strict --formats --help"
+            opts="-o -j -q -v -h --input-format --zcs-ports --id --tag --reason --host --port --event --stack --sn --since --until --output --release --stack-name --jobs --quiet --verbose --progress --color --strict --formats --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -443,6 +451,10 @@ _tcplog2pcapng() {
             case "${prev}" in
                 --input-format)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --zcs-ports)
+                    COMPREPLY=($(compgen -W "auto swapped printed" -- "${cur}"))
                     return 0
                     ;;
                 --id)
@@ -529,7 +541,7 @@ _tcplog2pcapng() {
             return 0
             ;;
         tcplog2pcapng__subcmd__formats)
-            opts="-j -q -v -h --format --wireshark --release --stack-name --jobs --quiet --verbose --progress --color --strict --formats --help"
+            opts="-j -q -v -h --format --wireshark --dtrace --release --stack-name --jobs --quiet --verbose --progress --color --strict --formats --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -575,7 +587,7 @@ _tcplog2pcapng() {
             return 0
             ;;
         tcplog2pcapng__subcmd__info)
-            opts="-j -q -v -h --input-format --id --tag --reason --host --port --event --stack --sn --since --until --format --release --stack-name --jobs --quiet --verbose --progress --color --strict --formats --help"
+            opts="-j -q -v -h --input-format --zcs-ports --id --tag --reason --host --port --event --stack --sn --since --until --format --release --stack-name --jobs --quiet --verbose --progress --color --strict --formats --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -583,6 +595,10 @@ _tcplog2pcapng() {
             case "${prev}" in
                 --input-format)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --zcs-ports)
+                    COMPREPLY=($(compgen -W "auto swapped printed" -- "${cur}"))
                     return 0
                     ;;
                 --id)
@@ -807,7 +823,7 @@ _tcplog2pcapng() {
             return 0
             ;;
         tcplog2pcapng__subcmd__show)
-            opts="-f -j -q -v -h --input-format --id --tag --reason --host --port --event --stack --sn --since --until --follow --format --time --relative-seq --show-pointers --release --stack-name --jobs --quiet --verbose --progress --color --strict --formats --help"
+            opts="-f -j -q -v -h --input-format --zcs-ports --id --tag --reason --host --port --event --stack --sn --since --until --follow --format --time --relative-seq --show-pointers --release --stack-name --jobs --quiet --verbose --progress --color --strict --formats --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -815,6 +831,10 @@ _tcplog2pcapng() {
             case "${prev}" in
                 --input-format)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --zcs-ports)
+                    COMPREPLY=($(compgen -W "auto swapped printed" -- "${cur}"))
                     return 0
                     ;;
                 --id)

@@ -46,6 +46,9 @@ complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_needs_command" -f -a "record"
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_needs_command" -f -a "compare" -d 'Compare logs with a capture of the wire'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_needs_command" -f -a "formats" -d 'List the layouts, events, payloads, flags and codes this build knows'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand convert" -l input-format -d 'Take the inputs for this kind instead of recognising them by content' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand convert" -l zcs-ports -d 'How the zero-copy sniffer\'s log prints ports: as a little-endian host reads them, or as they are' -r -f -a "auto\t'Told by how many ports are well known each way'
+swapped\t''
+printed\t''"
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand convert" -l id -d 'Log ID that matches this glob: `*` is any run of bytes, `?` any byte, `[a-z]` one of a set, `{a,b}` either, and `\\` takes the next character as it is' -r
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand convert" -l tag -d 'Tag that matches this glob' -r
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand convert" -l reason -d 'Dump reason that matches this glob' -r
@@ -80,6 +83,9 @@ complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand convert" -s 
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand convert" -l strict -d 'Exit with status 2 if anything is damaged'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand convert" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand filter" -l input-format -d 'Take the inputs for this kind instead of recognising them by content' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand filter" -l zcs-ports -d 'How the zero-copy sniffer\'s log prints ports: as a little-endian host reads them, or as they are' -r -f -a "auto\t'Told by how many ports are well known each way'
+swapped\t''
+printed\t''"
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand filter" -l id -d 'Log ID that matches this glob: `*` is any run of bytes, `?` any byte, `[a-z]` one of a set, `{a,b}` either, and `\\` takes the next character as it is' -r
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand filter" -l tag -d 'Tag that matches this glob' -r
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand filter" -l reason -d 'Dump reason that matches this glob' -r
@@ -106,6 +112,9 @@ complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand filter" -s v
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand filter" -l strict -d 'Exit with status 2 if anything is damaged'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand filter" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand show" -l input-format -d 'Take the inputs for this kind instead of recognising them by content' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand show" -l zcs-ports -d 'How the zero-copy sniffer\'s log prints ports: as a little-endian host reads them, or as they are' -r -f -a "auto\t'Told by how many ports are well known each way'
+swapped\t''
+printed\t''"
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand show" -l id -d 'Log ID that matches this glob: `*` is any run of bytes, `?` any byte, `[a-z]` one of a set, `{a,b}` either, and `\\` takes the next character as it is' -r
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand show" -l tag -d 'Tag that matches this glob' -r
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand show" -l reason -d 'Dump reason that matches this glob' -r
@@ -141,6 +150,9 @@ complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand show" -s v -
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand show" -l strict -d 'Exit with status 2 if anything is damaged'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand info" -l input-format -d 'Take the inputs for this kind instead of recognising them by content' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand info" -l zcs-ports -d 'How the zero-copy sniffer\'s log prints ports: as a little-endian host reads them, or as they are' -r -f -a "auto\t'Told by how many ports are well known each way'
+swapped\t''
+printed\t''"
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand info" -l id -d 'Log ID that matches this glob: `*` is any run of bytes, `?` any byte, `[a-z]` one of a set, `{a,b}` either, and `\\` takes the next character as it is' -r
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand info" -l tag -d 'Tag that matches this glob' -r
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand info" -l reason -d 'Dump reason that matches this glob' -r
@@ -166,7 +178,7 @@ complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand info" -l for
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand info" -s q -l quiet -d 'Say nothing but errors'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand info" -s v -l verbose -d 'Say or show more; may be repeated'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand info" -l strict -d 'Exit with status 2 if anything is damaged'
-complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand info" -s h -l help -d 'Print help'
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand info" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -s o -l output -d 'Write everything to this file; `-` is standard output' -r -F
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -s D -l directory -d 'Write one pcapng file per group into this directory' -r -F
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand carve" -l split -d 'What makes a group: log-id, connection or message' -r
@@ -252,6 +264,9 @@ complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand record" -s v
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand record" -l strict -d 'Exit with status 2 if anything is damaged'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand record" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand compare" -l input-format -d 'Take the inputs for this kind instead of recognising them by content' -r
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand compare" -l zcs-ports -d 'How the zero-copy sniffer\'s log prints ports: as a little-endian host reads them, or as they are' -r -f -a "auto\t'Told by how many ports are well known each way'
+swapped\t''
+printed\t''"
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand compare" -l id -d 'Log ID that matches this glob: `*` is any run of bytes, `?` any byte, `[a-z]` one of a set, `{a,b}` either, and `\\` takes the next character as it is' -r
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand compare" -l tag -d 'Tag that matches this glob' -r
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand compare" -l reason -d 'Dump reason that matches this glob' -r
@@ -294,6 +309,7 @@ always\t''
 never\t''"
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand formats" -l formats -d 'Read format files from this directory; they add to or replace those of this build' -r -F
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand formats" -l wireshark -d 'Print a plugin for Wireshark that names what is in the stack specific bytes'
+complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand formats" -l dtrace -d 'Print the D script whose lines tcplog reads: every probe of the SCTP provider'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand formats" -s q -l quiet -d 'Say nothing but errors'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand formats" -s v -l verbose -d 'Say or show more; may be repeated'
 complete -c tcplog2pcapng -n "__fish_tcplog2pcapng_using_subcommand formats" -l strict -d 'Exit with status 2 if anything is damaged'

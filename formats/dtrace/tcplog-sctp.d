@@ -22,17 +22,20 @@
  *        cs_cid=0x0.
  *
  * Lines that begin with # are about the log: `# begin` and `# end` say when
- * tracing ran, and `# fired PROBE N` how often a probe fired. Counts are kept in
- * aggregations, which do not share the buffers of the lines: if a buffer ran
- * over, tcplog finds fewer lines than the count and says so. (dtrace also
- * reports drops on standard error; appended to the log, those lines are
- * understood too.) Should that happen, raise bufsize or switchrate.
+ * tracing ran, and `# fired PROBE N` how often a probe fired. What is counted
+ * has clauses of its own: DTrace gives a clause all the room it needs in the
+ * buffer of its CPU or skips it as a whole, its aggregations included. The
+ * clauses that count need a few bytes and come first, so that they still find
+ * room where a line does not; then tcplog finds fewer lines than the count and
+ * says so. (In a buffer that is full to its last bytes even they are skipped:
+ * dtrace reports all drops on standard error; appended to the log, those lines
+ * are understood too.) Should that happen, raise bufsize or switchrate.
  *
  * The probes sctp:rwnd:assoc:val and sctp:flightsize::val exist but no kernel
  * fires them; they are traced in case one will.
  *
- * FreeBSD 11.0 has only cwnd, rwnd and flightsize: delete the two clauses whose
- * probes begin with sctp::: there.
+ * FreeBSD 11.0 has only cwnd, rwnd and flightsize: delete the clauses whose
+ * probes begin with sctp:::, and their lines in END, there.
  */
 
 #pragma D option quiet
@@ -40,6 +43,8 @@
 #pragma D option bufresize=auto
 #pragma D option switchrate=20hz
 #pragma D option temporal
+/* Names and addresses are shorter; strings take this much of a buffer. */
+#pragma D option strsize=64
 
 dtrace:::BEGIN
 {
@@ -47,10 +52,25 @@ dtrace:::BEGIN
 	printf("# begin wall=%d mono=%d\n", walltimestamp, timestamp);
 }
 
+sctp:cwnd:net:init { @cwnd_net_init = count(); }
+sctp:cwnd:net:ack { @cwnd_net_ack = count(); }
+sctp:cwnd:net:fr { @cwnd_net_fr = count(); }
+sctp:cwnd:net:to { @cwnd_net_to = count(); }
+sctp:cwnd:net:ecn { @cwnd_net_ecn = count(); }
+sctp:cwnd:net:pd { @cwnd_net_pd = count(); }
+sctp:cwnd:net:bl { @cwnd_net_bl = count(); }
+sctp:cwnd:net:rttvar { @cwnd_net_rttvar = count(); }
+sctp:cwnd:net:rttstep { @cwnd_net_rttstep = count(); }
+sctp:rwnd:assoc:val { @rwnd_assoc_val = count(); }
+sctp:flightsize:net:val { @flightsize_net_val = count(); }
+sctp:flightsize:assoc:val { @flightsize_assoc_val = count(); }
+sctp:::send { @send = count(); }
+sctp:::receive { @receive = count(); }
+sctp:::state-change { @state_change = count(); }
+
 sctp:cwnd:net:,
 sctp:flightsize:net:val
 {
-	@fired[probeprov, probemod, probefunc, probename] = count();
 	printf("wall=%d mono=%d cpu=%d pid=%d %s:%s:%s:%s arg0=0x%x arg1=0x%x arg2=0x%x arg3=0x%x arg4=0x%x\n",
 	    walltimestamp, timestamp, cpu, pid,
 	    probeprov, probemod, probefunc, probename,
@@ -61,7 +81,6 @@ sctp:flightsize:net:val
 sctp:rwnd:assoc:val,
 sctp:flightsize:assoc:val
 {
-	@fired[probeprov, probemod, probefunc, probename] = count();
 	printf("wall=%d mono=%d cpu=%d pid=%d %s:%s:%s:%s arg0=0x%x arg1=0x%x arg2=0x%x arg3=0x%x\n",
 	    walltimestamp, timestamp, cpu, pid,
 	    probeprov, probemod, probefunc, probename,
@@ -71,7 +90,6 @@ sctp:flightsize:assoc:val
 sctp:::send,
 sctp:::receive
 {
-	@fired[probeprov, probemod, probefunc, probename] = count();
 	printf("wall=%d mono=%d cpu=%d pid=%d %s:%s:%s:%s pkt_addr=0x%x cs_addr=0x%x cs_cid=0x%x cs_pid=%d cs_zoneid=%d ip_ver=%d ip_plength=%d ip_saddr=%s ip_daddr=%s ",
 	    walltimestamp, timestamp, cpu, pid,
 	    probeprov, probemod, probefunc, probename,
@@ -93,7 +111,6 @@ sctp:::receive
 
 sctp:::state-change
 {
-	@fired[probeprov, probemod, probefunc, probename] = count();
 	printf("wall=%d mono=%d cpu=%d pid=%d %s:%s:%s:%s cs_addr=0x%x cs_cid=0x%x cs_pid=%d cs_zoneid=%d sctps_addr=0x%x sctps_num_raddrs=%d sctps_raddrs=0x%x sctps_num_laddrs=%d sctps_laddrs=0x%x sctps_lport=%d sctps_rport=%d sctps_laddr=%s sctps_raddr=%s sctps_state=0x%x old_state=0x%x\n",
 	    walltimestamp, timestamp, cpu, pid,
 	    probeprov, probemod, probefunc, probename,
@@ -109,5 +126,19 @@ sctp:::state-change
 dtrace:::END
 {
 	printf("# end wall=%d mono=%d\n", walltimestamp, timestamp);
-	printa("# fired %s:%s:%s:%s %@d\n", @fired);
+	printa("# fired sctp:cwnd:net:init %@d\n", @cwnd_net_init);
+	printa("# fired sctp:cwnd:net:ack %@d\n", @cwnd_net_ack);
+	printa("# fired sctp:cwnd:net:fr %@d\n", @cwnd_net_fr);
+	printa("# fired sctp:cwnd:net:to %@d\n", @cwnd_net_to);
+	printa("# fired sctp:cwnd:net:ecn %@d\n", @cwnd_net_ecn);
+	printa("# fired sctp:cwnd:net:pd %@d\n", @cwnd_net_pd);
+	printa("# fired sctp:cwnd:net:bl %@d\n", @cwnd_net_bl);
+	printa("# fired sctp:cwnd:net:rttvar %@d\n", @cwnd_net_rttvar);
+	printa("# fired sctp:cwnd:net:rttstep %@d\n", @cwnd_net_rttstep);
+	printa("# fired sctp:rwnd:assoc:val %@d\n", @rwnd_assoc_val);
+	printa("# fired sctp:flightsize:net:val %@d\n", @flightsize_net_val);
+	printa("# fired sctp:flightsize:assoc:val %@d\n", @flightsize_assoc_val);
+	printa("# fired sctp:::send %@d\n", @send);
+	printa("# fired sctp:::receive %@d\n", @receive);
+	printa("# fired sctp:::state-change %@d\n", @state_change);
 }

@@ -7,6 +7,7 @@ use crate::output;
 use crate::output::context::TimeForm;
 use crate::sctp::Probes;
 use crate::select::{Criteria, Select};
+use crate::zcs::PortOrder;
 use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
 use std::io::IsTerminal;
@@ -88,8 +89,31 @@ pub struct Inputs {
     /// Take the inputs for this kind instead of recognising them by content
     #[arg(long, value_name = "KIND", default_value = "auto", value_parser = input_format)]
     pub input_format: Kind,
+    /// How the zero-copy sniffer's log prints ports: as a little-endian host reads them, or as
+    /// they are
+    #[arg(long, value_name = "ORDER", default_value = "auto")]
+    pub zcs_ports: ZcsPorts,
     #[command(flatten)]
     pub selection: Selection,
+}
+
+/// Byte order of ports, where a log does not say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ZcsPorts {
+    /// Told by how many ports are well known each way
+    Auto,
+    Swapped,
+    Printed,
+}
+
+impl ZcsPorts {
+    pub fn order(self) -> Option<PortOrder> {
+        match self {
+            ZcsPorts::Auto => None,
+            ZcsPorts::Swapped => Some(PortOrder::Swapped),
+            ZcsPorts::Printed => Some(PortOrder::Printed),
+        }
+    }
 }
 
 /// A kind of input, or `auto`.

@@ -2,7 +2,7 @@
 //! reverse.
 
 use super::Status;
-use super::args::{self, Common, Inputs, Meaning, Selection};
+use super::args::{self, Common, Inputs, Meaning};
 use super::drive::{Consumer, Drive, Relative, Source};
 use super::progress::Progress;
 use super::relative::{refuse, zcs_log};
@@ -237,13 +237,13 @@ impl Consumer for Collecting<'_> {
         Ok(())
     }
 
-    fn relative(&mut self, input: Opened, selection: &Selection) -> anyhow::Result<Relative> {
+    fn relative(&mut self, input: Opened, inputs: &Inputs) -> anyhow::Result<Relative> {
         if input.format != InputFormat::Zcs {
             return refuse(input);
         }
         let compression = input.compression.map(compression_name);
         let sniffed = self.log.sniffed.get_or_insert_default();
-        let (found, damaged) = zcs_log(input, self.common, selection, sniffed)?;
+        let (found, damaged) = zcs_log(input, self.common, inputs, sniffed)?;
         if let Some(log) = sniffed.logs.last_mut() {
             log.compression = compression.map(str::to_owned);
             log.damaged = damaged;

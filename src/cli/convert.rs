@@ -1,7 +1,7 @@
 //! `tcplog convert`: records become pcapng.
 
 use super::Status;
-use super::args::{self, Common, Inputs, Meaning, Selection};
+use super::args::{self, Common, Inputs, Meaning};
 use super::drive::{Consumer, Drive, Relative, SinkConsumer, Source};
 use super::relative::{Events, Zcs};
 use super::say::say;
@@ -229,10 +229,10 @@ impl Consumer for Sequential<'_> {
         self.records.flush()
     }
 
-    fn relative(&mut self, input: Opened, selection: &Selection) -> anyhow::Result<Relative> {
+    fn relative(&mut self, input: Opened, inputs: &Inputs) -> anyhow::Result<Relative> {
         self.records.flush()?;
         let output = self.records.sink.output();
-        self.events.take(input, selection, output)
+        self.events.take(input, inputs, output)
     }
 }
 
@@ -254,9 +254,9 @@ impl Pooled<'_> {
 }
 
 impl Consumer for Pooled<'_> {
-    fn relative(&mut self, input: Opened, selection: &Selection) -> anyhow::Result<Relative> {
+    fn relative(&mut self, input: Opened, inputs: &Inputs) -> anyhow::Result<Relative> {
         self.flush()?;
-        self.events.take(input, selection, &mut self.output)
+        self.events.take(input, inputs, &mut self.output)
     }
 
     fn source(&mut self, _: &Source<'_>) -> anyhow::Result<()> {

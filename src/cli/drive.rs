@@ -1,7 +1,7 @@
 //! From inputs to a consumer: opens, reads ahead, selects, reports damage.
 
 use super::Status;
-use super::args::{Common, Inputs, Selection};
+use super::args::{Common, Inputs};
 use super::progress::Progress;
 use super::say::say;
 use crate::format::Formats;
@@ -35,7 +35,7 @@ pub trait Consumer {
     fn flush(&mut self) -> anyhow::Result<()>;
     /// An input without records: what DTrace or the zero-copy sniffer printed.
     /// Commands that have nothing to do with those refuse it.
-    fn relative(&mut self, input: Opened, _: &Selection) -> anyhow::Result<Relative> {
+    fn relative(&mut self, input: Opened, _: &Inputs) -> anyhow::Result<Relative> {
         let (name, format) = (input.name, input.format);
         Err(InputError::NoRecords { name, format }.into())
     }
@@ -175,7 +175,7 @@ impl<'a> Drive<'a> {
         let opened = input::recognised(bytes, self.inputs.input_format.0, self.formats)?;
         if opened.format.is_relative() {
             let live = opened.live;
-            let Relative { damaged, any } = consumer.relative(opened, &self.inputs.selection)?;
+            let Relative { damaged, any } = consumer.relative(opened, self.inputs)?;
             self.check_interrupt(live)?;
             self.outcome.opened += 1;
             self.outcome.damaged += damaged;

@@ -23,9 +23,14 @@ pub struct Formats {
     /// --release and --stack-name become what its preferences are at first.
     #[arg(long, conflicts_with_all = ["name", "format"])]
     wireshark: bool,
+    /// Print the D script whose lines tcplog reads: every probe of the SCTP provider
+    #[arg(long, conflicts_with_all = ["name", "format", "wireshark"])]
+    dtrace: bool,
     #[command(flatten)]
     meaning: Meaning,
 }
+
+const SCTP_SCRIPT: &[u8] = include_bytes!("../../formats/dtrace/tcplog-sctp.d");
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Form {
@@ -38,6 +43,10 @@ impl Formats {
         let formats = common.load_formats()?;
         if self.wireshark {
             return self.plugin(formats);
+        }
+        if self.dtrace {
+            std::io::stdout().write_all(SCTP_SCRIPT)?;
+            return Ok(Status::Done);
         }
         if self.meaning.release.is_some() || !self.meaning.stack_names.is_empty() {
             return Err(anyhow!("--release and --stack-name go with --wireshark"));

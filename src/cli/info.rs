@@ -1,7 +1,7 @@
 //! `tcplog info`: each connection summed up.
 
 use super::Status;
-use super::args::{Common, Inputs, Meaning, Selection};
+use super::args::{Common, Inputs, Meaning};
 use super::drive::{Consumer, Drive, Relative, Source};
 use super::relative::Summaries;
 use crate::input::Opened;
@@ -60,8 +60,8 @@ struct Summing<'a> {
 }
 
 impl Consumer for Summing<'_> {
-    fn relative(&mut self, input: Opened, selection: &Selection) -> anyhow::Result<Relative> {
-        self.relatives.take(input, selection, &mut io::stdout())
+    fn relative(&mut self, input: Opened, inputs: &Inputs) -> anyhow::Result<Relative> {
+        self.relatives.take(input, inputs, &mut io::stdout())
     }
 
     fn source(&mut self, source: &Source<'_>) -> anyhow::Result<()> {

@@ -1,7 +1,7 @@
 //! Inputs that hold no black box records, but what a relative found: each
 //! command gives them to what reads their format.
 
-use super::args::{Common, Selection};
+use super::args::{Common, Inputs, Selection};
 use super::drive::{MOST_LINES, Relative};
 use super::progress::Progress;
 use super::say::say;
@@ -50,12 +50,12 @@ impl<'a> Events<'a> {
     pub fn take(
         &mut self,
         input: Opened,
-        selection: &Selection,
+        inputs: &Inputs,
         out: &mut impl Write,
     ) -> anyhow::Result<Relative> {
         match input.format {
-            InputFormat::DtraceSctp => self.sctp(input, selection, out),
-            InputFormat::Zcs => self.zcs(input, selection, out),
+            InputFormat::DtraceSctp => self.sctp(input, &inputs.selection, out),
+            InputFormat::Zcs => self.zcs(input, inputs, out),
             _ => refuse(input),
         }
     }
@@ -63,20 +63,20 @@ impl<'a> Events<'a> {
     fn zcs(
         &mut self,
         input: Opened,
-        selection: &Selection,
+        inputs: &Inputs,
         out: &mut impl Write,
     ) -> anyhow::Result<Relative> {
         match self.zcs {
             Zcs::Show(form) => {
                 let mut sink = zcs::ShowSink::new(form, out).resumed(self.zcs_headed);
-                let (found, damaged) = zcs_log(input, self.common, selection, &mut sink)?;
+                let (found, damaged) = zcs_log(input, self.common, inputs, &mut sink)?;
                 self.zcs_headed = sink.is_headed();
                 let any = found.any();
                 Ok(Relative { damaged, any })
             }
             Zcs::Frames { comments } => {
                 let mut sink = zcs::FrameSink::new(comments, out);
-                let (found, damaged) = zcs_log(input, self.common, selection, &mut sink)?;
+                let (found, damaged) = zcs_log(input, self.common, inputs, &mut sink)?;
                 let any = found.frames > 0;
                 Ok(Relative { damaged, any })
             }
@@ -144,18 +144,18 @@ impl<'a> Summaries<'a> {
     pub fn take(
         &mut self,
         input: Opened,
-        selection: &Selection,
+        inputs: &Inputs,
         out: &mut impl Write,
     ) -> anyhow::Result<Relative> {
         match input.format {
-            InputFormat::DtraceSctp => self.sctp(input, selection, out),
+            InputFormat::DtraceSctp => self.sctp(input, &inputs.selection, out),
             InputFormat::Zcs => {
                 let form = match self.form {
                     SummaryForm::Text => zcs::InfoForm::Text,
                     SummaryForm::Json => zcs::InfoForm::Json,
                 };
                 let mut sink = zcs::InfoSink::new(form, out);
-                let (found, damaged) = zcs_log(input, self.common, selection, &mut sink)?;
+                let (found, damaged) = zcs_log(input, self.common, inputs, &mut sink)?;
                 let any = found.any();
                 Ok(Relative { damaged, any })
             }
@@ -218,11 +218,11 @@ impl<'a> Summaries<'a> {
 pub(super) fn zcs_log(
     input: Opened,
     common: &Common,
-    selection: &Selection,
+    inputs: &Inputs,
     sink: &mut dyn zcs::Sink,
 ) -> anyhow::Result<(zcs::Found, u64)> {
     // No entry is an event, whatever its name.
-    let select = selection.criteria().select(&|_| vec![0])?;
+    let select = inputs.selection.criteria().select(&|_| vec![0])?;
     let mut reports = Reports {
         common,
         progress: Progress::new(common, &input.name, input.size),
@@ -231,7 +231,10 @@ pub(super) fn zcs_log(
     };
     let late = input.damage().map(ToString::to_string);
     let name = input.name.clone();
-    let asked = zcs::Asked::new(&select);
+    let asked = zcs::Asked {
+        ports: inputs.zcs_ports.order(),
+        ..zcs::Asked::new(&select)
+    };
     let found = zcs::read(input.into_read(), &name, &asked, sink, &mut |line, what| {
         reports.add(&format_args!("line {line}: {what}"));
     });

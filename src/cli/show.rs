@@ -1,7 +1,7 @@
 //! `tcplog show`: records with their fields.
 
 use super::Status;
-use super::args::{Common, Inputs, Meaning, Selection};
+use super::args::{Common, Inputs, Meaning};
 use super::drive::{Consumer, Drive, Relative, SinkConsumer, Source};
 use super::relative::{Events, Zcs};
 use crate::input::Opened;
@@ -139,11 +139,11 @@ impl<S: Sink> Consumer for Showing<'_, S> {
         self.records.flush()
     }
 
-    fn relative(&mut self, input: Opened, selection: &Selection) -> anyhow::Result<Relative> {
+    fn relative(&mut self, input: Opened, inputs: &Inputs) -> anyhow::Result<Relative> {
         if self.has_records {
             self.records.flush()?;
         }
         self.has_relatives = true;
-        self.events.take(input, selection, &mut io::stdout())
+        self.events.take(input, inputs, &mut io::stdout())
     }
 }

@@ -74,6 +74,9 @@ pub struct Tcp {
     pub ack: u32,
     /// Nine bits, as [`TcpHeader::flags`] gives them.
     pub flags: u16,
+    /// Whoever sent it takes no bytes: its window is 0, which is so however it
+    /// is scaled. Does not identify a segment.
+    pub is_closed: bool,
     pub options: Options,
 }
 
@@ -84,6 +87,7 @@ impl Tcp {
             seq: header.seq(),
             ack: header.ack(),
             flags: header.flags(),
+            is_closed: header.window() == 0,
             options: Options::of(header.options()),
         }
     }

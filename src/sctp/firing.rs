@@ -91,6 +91,11 @@ impl Firing {
         }
         event.clear();
         self.common(event)?;
+        // The values of a printf() are its arguments, which can be anything in
+        // any order.
+        if self.output.iter().any(|o| matches!(o, Output::Message(_))) {
+            return Err(LineError::NoForm);
+        }
         event.probe = probe;
         let mut values = [0; MOST];
         let mut found = 0;

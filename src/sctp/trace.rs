@@ -20,6 +20,10 @@ const CHUNK: usize = 256 * 1024;
 /// Longest line: those of the script have less than 1 KiB.
 const MAX_LINE: usize = 16 * 1024;
 
+/// Objects without an end, or unreadable ones, that are looked for one by one
+/// in a row: each costs a look at all that is buffered.
+const MOST_BROKEN: u32 = 32;
+
 /// The wall clock as printed may lag behind by a tick; if it is off by more,
 /// somebody set it.
 const CLOCK_STEP_NS: i64 = 50_000_000;
@@ -40,6 +44,8 @@ pub struct Trace<R> {
     /// Line ends before anything else.
     blank: u64,
     failure: Option<io::Error>,
+    /// Objects without an end, or unreadable ones, since the last good one.
+    broken: u32,
     state: State,
 }
 
@@ -67,6 +73,7 @@ impl<R: Read> Trace<R> {
             too_long: 0,
             blank: 0,
             failure: None,
+            broken: 0,
             state: State {
                 event: Event::default(),
                 number: 0,
@@ -230,13 +237,16 @@ impl<R: Read> Trace<R> {
                         Place::Object(self.state.number, self.base + (self.start + from) as u64);
                     match self.state.object(markup, object, place, take)? {
                         Ok(()) => {
+                            self.broken = 0;
                             self.start += to;
                             continue;
                         }
                         Err((why, is_readable)) => {
                             // Of what cannot be read, the end is in doubt.
                             let inside = object.get(1..).unwrap_or(&[]);
-                            let again = markup.resync(inside).filter(|_| !is_readable);
+                            self.broken += u32::from(!is_readable);
+                            let looks = !is_readable && self.broken < MOST_BROKEN;
+                            let again = looks.then(|| markup.resync(inside)).flatten();
                             (from, again.map_or(to, |at| from + 1 + at), why)
                         }
                     }
@@ -253,8 +263,13 @@ impl<R: Read> Trace<R> {
                         return Ok(());
                     }
                     self.state.number += 1;
-                    let again = markup.resync(open.get(1..).unwrap_or(&[]));
-                    let why = LineError::Structure(match again.is_some() || !self.eof {
+                    self.broken += 1;
+                    let inside = open.get(1..).unwrap_or(&[]);
+                    let looks = self.broken < MOST_BROKEN;
+                    let again = looks.then(|| markup.resync(inside)).flatten();
+                    // What is dropped as a whole begins anew.
+                    self.broken = if again.is_some() { self.broken } else { 0 };
+                    let why = LineError::Structure(match again.is_some() || !looks || !self.eof {
                         true => "the object has no end".to_owned(),
                         false => "the input ends inside an object".to_owned(),
                     });

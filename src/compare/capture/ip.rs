@@ -124,6 +124,7 @@ fn segment((from, to): (IpAddr, IpAddr), bytes: &[u8], length: usize) -> Option<
                 TcpHeader::new(&[fixed, &[0; 6]].concat()).map(|header| Tcp::of(&header))?;
             Tcp {
                 options: Options::CUT,
+                is_closed: be16(bytes, 14) == Some(0),
                 ..header
             }
         }

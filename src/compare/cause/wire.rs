@@ -3,7 +3,7 @@
 use crate::bblog::tcp::{ACK, RST, SYN};
 use crate::compare::log::Run;
 use crate::compare::matching::{Fate, Matches, Sides};
-use crate::compare::segment::Segment;
+use crate::compare::segment::{Direction, Segment};
 use crate::compare::serials::Gap;
 use std::collections::HashMap;
 
@@ -222,13 +222,16 @@ impl<'a> Surroundings<'a> {
         is_syn(segment) || segment.len == 0 && before.is_some_and(is_syn)
     }
 
-    /// A probe has at most one byte, which lies right before what was sent or
-    /// acknowledged.
+    /// A probe of this host has at most one byte, which lies right before what
+    /// was acknowledged: a keepalive. A byte right behind it is a probe of the
+    /// window only if that is closed; else it is data, as of a terminal. What
+    /// comes in is logged, whatever it is.
     fn is_probe(&self, at: usize, segment: &Segment) -> bool {
         let Some(tcp) = segment.tcp else {
             return false;
         };
-        if segment.len > 1 || tcp.flags & (SYN | RST) != 0 {
+        let is_out = self.sides.wire_direction(segment) == Direction::Out;
+        if !is_out || segment.len > 1 || tcp.flags & (SYN | RST) != 0 {
             return false;
         }
         let way = segment.direction;
@@ -239,7 +242,7 @@ impl<'a> Surroundings<'a> {
             .and_then(|other| other.tcp)
             .is_some_and(|other| {
                 let before = tcp.seq == other.ack.wrapping_sub(1);
-                before || segment.len == 1 && tcp.seq == other.ack
+                before || segment.len == 1 && tcp.seq == other.ack && other.is_closed
             })
     }
 }

@@ -15,6 +15,7 @@ fn segment(direction: Direction, seq: u32, len: u32, ms: i64) -> Segment {
             seq,
             ack: 7,
             flags: ACK,
+            is_closed: false,
             options: Options::of(b""),
         }),
         len,

@@ -195,13 +195,15 @@ impl Summary {
             duration_us(out, a.rtt.max);
             out.extend_from_slice(b", last ");
             duration_us(out, a.rtt.last);
-            let _ = writeln!(out, " ({} readings)", a.rtt.count);
+            let _ = writeln!(out, " ({})", counted(a.rtt.count, "reading"));
         }
         if a.flight.count > 0 {
             let _ = writeln!(
                 out,
-                "  flight {} to {} bytes ({} readings)",
-                a.flight.min, a.flight.max, a.flight.count
+                "  flight {} to {} bytes ({})",
+                a.flight.min,
+                a.flight.max,
+                counted(a.flight.count, "reading")
             );
         }
         for (name, packets) in [("sent", a.sent), ("received", a.received)] {
