@@ -306,17 +306,20 @@ pub fn dumptime(given: Option<i64>) -> anyhow::Result<i64> {
     Ok(jiff::Timestamp::now().as_second())
 }
 
-/// Refuses to write over what is read: the output replaces what has its name.
-pub fn refuse_input(output: &Path, inputs: &[PathBuf]) -> anyhow::Result<()> {
+/// Which of `others` is the same regular file as `path`, by whatever name.
+pub fn same_file<'a>(path: &Path, others: &'a [PathBuf]) -> Option<&'a PathBuf> {
     use std::os::unix::fs::MetadataExt;
     let place = |path: &Path| {
         let meta = std::fs::metadata(path).ok()?;
         meta.is_file().then(|| (meta.dev(), meta.ino()))
     };
-    let Some(ours) = place(output) else {
-        return Ok(());
-    };
-    match inputs.iter().find(|input| place(input) == Some(ours)) {
+    let ours = place(path)?;
+    others.iter().find(|other| place(other) == Some(ours))
+}
+
+/// Refuses to write over what is read: the output replaces what has its name.
+pub fn refuse_input(output: &Path, inputs: &[PathBuf]) -> anyhow::Result<()> {
+    match same_file(output, inputs) {
         Some(input) => Err(anyhow!(
             "{} is the input {}; it would be replaced",
             output.display(),

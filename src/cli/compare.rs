@@ -19,7 +19,7 @@ use crate::input::{self, Bytes, Damage, InputFormat, Opened};
 use crate::output::Job;
 use crate::output::escape::Escaped;
 use crate::output::files::Output;
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -72,6 +72,12 @@ impl Compare {
         if let Some(output) = &self.output {
             args::refuse_input(output, &self.inputs.inputs)?;
             args::refuse_input(output, &self.capture)?;
+        }
+        for (number, capture) in self.capture.iter().enumerate() {
+            let before = self.capture.get(..number).unwrap_or(&[]);
+            if args::same_file(capture, before).is_some() {
+                return Err(anyhow!("--capture {} is given twice", capture.display()));
+            }
         }
         let stop = Arc::new(AtomicBool::new(false));
         let mut drive = Drive::new(common, &self.inputs, formats, &self.meaning.stacks())?;

@@ -3,8 +3,8 @@
 
 use crate::capture::{self, Packet, plain};
 use crate::ran::{causes, counts, document};
-use crate::support::genuine;
 use crate::support::stream::messages;
+use crate::support::{genuine, tcplog, testdata};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -378,4 +378,24 @@ fn segments_that_could_not_be_sent() {
         "{}",
         causes(&document, "only_log_causes")
     );
+}
+
+#[test]
+fn what_is_given_twice_is_told() {
+    let log = testdata("streams/rto-rack.bin.zst");
+    let capture = testdata("captures/rto-rack.pcap.zst");
+    let [log, capture] = [&log, &capture].map(|path| path.to_str().unwrap());
+    let twice = ["compare", log, "--capture", capture, "--capture", capture];
+    let said = tcplog(twice).ended(2).stderr;
+    assert!(said.contains("is given twice"), "{said}");
+    let text = tcplog(["compare", log, log, "--capture", capture]).fine();
+    let text = String::from_utf8(text.stdout).unwrap();
+    let records = count(&genuine("rto-rack"));
+    let line = format!("{records} records came again in the log and count once");
+    assert!(text.contains(&line), "{text}");
+}
+
+fn count(stream: &[u8]) -> usize {
+    let all = messages(stream);
+    all.iter().map(|message| message.records().len()).sum()
 }

@@ -50,6 +50,15 @@ pub(super) fn details(
             format!("the log's wall clock moved by {step} between its messages"),
         );
     }
+    let twice = run.serials.duplicates;
+    if twice > 0 {
+        let records = counted(twice, "record");
+        row(
+            text,
+            "twice",
+            format!("{records} came again in the log and count once"),
+        );
+    }
     let again: u64 = compared.counts.iter().map(|counts| counts.again).sum();
     if again > 0 {
         row(
