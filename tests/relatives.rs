@@ -51,3 +51,30 @@ fn the_script_for_sctp_is_printed_as_it_is() {
     let path = testdata("../formats/dtrace/tcplog-sctp.d");
     assert_eq!(printed, std::fs::read(path).unwrap());
 }
+
+/// The second script of dtrace_sctp(4) names no association.
+#[test]
+fn changes_of_state_are_summed_up_without_associations() {
+    let log = " CPU    DELTA(us)  OLD                          NEW                      \n\
+               \x20  3            -  state-closed              -> state-cookie-wait        \n\
+               \x20  3          120  state-cookie-wait         -> state-cookie-echoed      \n\
+               \x20  1          180  state-cookie-wait         -> state-cookie-echoed      \n";
+    let ran = tcplog_with_input(["info", "--format", "json", "-"], Some(log.as_bytes())).fine();
+    let summary: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
+    let changes = serde_json::json!([
+        { "old_state_name": "state-closed", "state_name": "state-cookie-wait", "count": 1 },
+        {
+            "old_state_name": "state-cookie-wait", "state_name": "state-cookie-echoed",
+            "count": 2, "timed": 2, "lasted_us": 300, "longest_us": 180,
+        },
+    ]);
+    assert_eq!(summary["total"]["state_changes"], changes);
+    let text = tcplog_with_input(["info", "-"], Some(log.as_bytes()))
+        .fine()
+        .stdout;
+    let text = String::from_utf8(text).unwrap();
+    assert!(
+        text.contains("before it 150 \u{b5}s on average, 180 \u{b5}s at most"),
+        "{text}"
+    );
+}

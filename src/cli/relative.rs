@@ -185,6 +185,11 @@ impl<'a> Summaries<'a> {
                     });
                     if let Some(member) = member {
                         totals.add(event.probe, member.association.is_some());
+                        if let (None, Some(old), Some(new)) =
+                            (member.association, event.old_state, event.state)
+                        {
+                            totals.change(old, new, member.lasted_ns);
+                        }
                     }
                 }
                 Step::Found(Found::Lost(lost)) => totals.lost += lost.count,

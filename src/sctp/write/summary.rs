@@ -28,6 +28,8 @@ pub struct Totals {
     pub associations: u64,
     /// Events that belong to no association that is known.
     pub unassigned: u64,
+    /// Changes of state of no known association, which may be of several.
+    pub changes: Vec<Change>,
     /// Live associations that were let go to bound memory; what came of them
     /// later counts as another.
     pub let_go: u64,
@@ -36,7 +38,44 @@ pub struct Totals {
     pub bytes_lost: u64,
 }
 
+/// A change of state, and how often it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub old: &'static str,
+    pub new: &'static str,
+    pub count: u64,
+    /// How long the old state lasted, of those changes that say it.
+    pub timed: u64,
+    pub lasted_ns: u64,
+    pub longest_ns: u64,
+}
+
 impl Totals {
+    /// Adds a change of state that belongs to no association. There are few
+    /// names of states, so few pairs of them.
+    pub fn change(&mut self, old: &'static str, new: &'static str, lasted_ns: Option<u64>) {
+        let same = |change: &Change| (change.old, change.new) == (old, new);
+        let at = self.changes.iter().position(same).unwrap_or_else(|| {
+            self.changes.push(Change {
+                old,
+                new,
+                count: 0,
+                timed: 0,
+                lasted_ns: 0,
+                longest_ns: 0,
+            });
+            self.changes.len() - 1
+        });
+        if let Some(change) = self.changes.get_mut(at) {
+            change.count += 1;
+            if let Some(ns) = lasted_ns {
+                change.timed += 1;
+                change.lasted_ns = change.lasted_ns.saturating_add(ns);
+                change.longest_ns = change.longest_ns.max(ns);
+            }
+        }
+    }
+
     pub fn add(&mut self, probe: ProbeId, is_assigned: bool) {
         self.events += 1;
         self.unassigned += u64::from(!is_assigned);
@@ -133,6 +172,23 @@ impl Summary {
                     probes_text(&totals.by_probe, out);
                     out.push(b'\n');
                 }
+                for change in &totals.changes {
+                    let _ = write!(
+                        out,
+                        "  {} -> {}: {}, of unknown associations",
+                        change.old,
+                        change.new,
+                        counted(change.count, "change")
+                    );
+                    if let Some(mean_ns) = change.lasted_ns.checked_div(change.timed) {
+                        out.extend_from_slice(b"; before it ");
+                        duration_us(out, mean_ns / 1000);
+                        out.extend_from_slice(b" on average, ");
+                        duration_us(out, change.longest_ns / 1000);
+                        out.extend_from_slice(b" at most");
+                    }
+                    out.push(b'\n');
+                }
             }
             SummaryForm::Json => {
                 out.extend_from_slice(b"],\"total\":{");
@@ -153,6 +209,28 @@ impl Summary {
                     json_text::unsigned(out, n);
                 }
                 probes_json("by_event", &totals.by_probe, out);
+                out.extend_from_slice(b",\"state_changes\":[");
+                for (at, change) in totals.changes.iter().enumerate() {
+                    if at > 0 {
+                        out.push(b',');
+                    }
+                    let _ = write!(
+                        out,
+                        "{{\"old_state_name\":\"{}\",\"state_name\":\"{}\",\"count\":{}",
+                        change.old, change.new, change.count
+                    );
+                    if change.timed > 0 {
+                        let _ = write!(
+                            out,
+                            ",\"timed\":{},\"lasted_us\":{},\"longest_us\":{}",
+                            change.timed,
+                            change.lasted_ns / 1000,
+                            change.longest_ns / 1000
+                        );
+                    }
+                    out.push(b'}');
+                }
+                out.push(b']');
                 out.extend_from_slice(b"}}\n");
             }
         }
