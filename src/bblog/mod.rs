@@ -7,6 +7,7 @@
 
 pub mod canonical;
 pub mod captured;
+pub mod checksum;
 pub mod endpoints;
 pub mod header;
 pub mod message;

@@ -4,9 +4,9 @@
 //! fits: the headers, then payload; of headers that are longer, their end.
 
 use super::chain::Gathered;
-use super::checksum::IPPROTO_TCP;
 use super::mbuf::{M_DAT, MLEN, Mbuf};
 use super::segment::{Segment, tcp_header};
+use crate::bblog::checksum::IPPROTO_TCP;
 use std::net::IpAddr;
 
 /// Whether a packet may have been saved as what one mbuf holds: it lies from the

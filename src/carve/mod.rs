@@ -14,7 +14,6 @@ mod best_fit;
 pub mod blocks;
 pub mod candidate;
 mod chain;
-pub mod checksum;
 pub mod clock;
 pub mod group;
 pub mod join;

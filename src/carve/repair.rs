@@ -5,9 +5,9 @@
 //! are used up; of those that go out, the checksums and ip_id are not there yet.
 //! Everything that is set here is named, so that a reader can tell.
 
-use super::checksum::{pseudo_header, same, sum};
 use super::mbufq::Direction;
 use super::segment::{IP_MAXPACKET, Segment, u16_at};
+use crate::bblog::checksum::{pseudo_header, same, sum};
 
 const TH_SEQ: usize = 4;
 const TH_ACK: usize = 8;

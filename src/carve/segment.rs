@@ -1,6 +1,6 @@
 //! Where the headers of a TCP segment stand in the bytes of an IP packet.
 
-use super::checksum::IPPROTO_TCP;
+use crate::bblog::checksum::IPPROTO_TCP;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The length that an IPv4 header can say at most.

@@ -21,6 +21,7 @@
 use super::entry::ETHERTYPE_IP;
 use super::show;
 use super::{Decided, Found, Row, Sink};
+use crate::bblog::checksum::sum;
 use crate::bblog::private;
 use crate::output::escape::Escaped;
 use crate::output::pcapng::block;
@@ -42,7 +43,6 @@ const MOST_802_3: u16 = 1500;
 
 const LINKTYPE_ETHERNET: u16 = 1;
 const IF_DESCRIPTION: u16 = 3;
-const APPLICATION: &str = concat!("tcplog ", env!("CARGO_PKG_VERSION"));
 
 /// Writes pcapng: a section for each log, a packet for each entry that holds
 /// one.
@@ -92,7 +92,7 @@ impl<W: Write> Sink for FrameSink<W> {
             );
             private::put_standard(body, block::OPT_COMMENT, short(what.as_bytes()));
         }
-        private::put_standard(body, block::SHB_USERAPPL, APPLICATION.as_bytes());
+        private::put_standard(body, block::SHB_USERAPPL, block::APPLICATION.as_bytes());
         block::end_options(body);
         block::put(&mut self.buffer, block::SECTION_HEADER, body);
 
@@ -176,7 +176,7 @@ fn put_frame(frame: &mut [u8; SNAPLEN], row: &Row<'_>) -> usize {
     header[9] = ip.protocol;
     header[12..16].copy_from_slice(&ip.src.octets());
     header[16..20].copy_from_slice(&ip.dst.octets());
-    let checksum = checksum(header);
+    let checksum = !sum(header, 0);
     header[10..12].copy_from_slice(&checksum.to_be_bytes());
     frame[ETHERNET + IP..].copy_from_slice(&first_bytes);
     SNAPLEN
@@ -190,19 +190,6 @@ fn time_to_live(dst: Ipv4Addr) -> u8 {
         [224, 0, 0, _] => 1,
         _ => 127,
     }
-}
-
-/// The Internet checksum (RFC 1071) of an even number of bytes, few enough that
-/// the sum fits.
-fn checksum(bytes: &[u8]) -> u16 {
-    let words = bytes.chunks_exact(2);
-    let mut sum: u32 = words
-        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]))
-        .sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !(sum as u16)
 }
 
 fn comment(out: &mut Vec<u8>, row: &Row<'_>) {

@@ -23,6 +23,9 @@ pub const SNAPLEN: u32 = 112;
 /// Link type NULL: a 32-bit address family before the IP header.
 pub const LINKTYPE_NULL: u16 = 0;
 
+/// What sections say wrote them.
+pub const APPLICATION: &str = concat!("tcplog ", env!("CARGO_PKG_VERSION"));
+
 /// Standard option codes.
 pub const OPT_COMMENT: u16 = 1;
 pub const SHB_USERAPPL: u16 = 4;

@@ -47,9 +47,6 @@ const EVENT_START: [u8; 8] = {
 /// Snap length of sections with whole packets: Wireshark's own limit.
 const MAX_PACKET: u32 = 262_144;
 
-/// What sections say wrote them.
-const APPLICATION: &str = concat!("tcplog ", env!("CARGO_PKG_VERSION"));
-
 /// Encodes pieces; holds buffers that are reused.
 pub struct Encoder {
     options: Options,
@@ -291,7 +288,7 @@ impl Encoder {
             if !self.comment.is_empty() {
                 private::put_standard(body, block::OPT_COMMENT, &self.comment);
             }
-            private::put_standard(body, block::SHB_USERAPPL, APPLICATION.as_bytes());
+            private::put_standard(body, block::SHB_USERAPPL, block::APPLICATION.as_bytes());
         }
         private::put(body, private::VERSION, &[&9u32.to_le_bytes()]);
         private::put(

@@ -13,6 +13,7 @@
 //! No address is made up: what is not known has no tag.
 
 use super::{Form, words};
+use crate::bblog::checksum::sum;
 use crate::bblog::private;
 use crate::output::pcapng::block::{self, ENHANCED_PACKET, INTERFACE, OPT_COMMENT, SECTION_HEADER};
 use crate::sctp::association::Membership;
@@ -45,8 +46,6 @@ const END_OF_TAGS: u16 = 0;
 const PORTS_ARE_SCTP: u32 = 1;
 
 const IF_TSRESOL: u16 = 9;
-const SHB_USERAPPL: u16 = 4;
-const APPLICATION: &str = concat!("tcplog ", env!("CARGO_PKG_VERSION"));
 
 /// Bytes of SCTP's common header.
 const COMMON_HEADER: usize = 12;
@@ -197,7 +196,7 @@ fn headers(out: &mut Vec<u8>, event: &Event) -> Option<u32> {
             ip[9] = PROTOCOL_SCTP;
             ip[12..16].copy_from_slice(&source.octets());
             ip[16..20].copy_from_slice(&destination.octets());
-            let checksum = checksum(&ip);
+            let checksum = !sum(&ip, 0);
             ip[10..12].copy_from_slice(&checksum.to_be_bytes());
             out.extend_from_slice(&ip);
         }
@@ -222,14 +221,6 @@ fn headers(out: &mut Vec<u8>, event: &Event) -> Option<u32> {
     Some(length)
 }
 
-/// The Internet checksum of an IPv4 header.
-fn checksum(header: &[u8; 20]) -> u16 {
-    let words = header.chunks_exact(2);
-    let sum: u32 = words.map(|w| u32::from(w[0]) << 8 | u32::from(w[1])).sum();
-    let folded = (sum & 0xffff) + (sum >> 16);
-    !((folded & 0xffff) + (folded >> 16)) as u16
-}
-
 impl Form for Pcapng {
     fn source(&mut self, name: &str, out: &mut Vec<u8>) {
         let body = &mut self.body;
@@ -246,7 +237,7 @@ impl Form for Pcapng {
             self.text.truncate(8192);
             private::put_standard(body, OPT_COMMENT, &self.text);
         }
-        private::put_standard(body, SHB_USERAPPL, APPLICATION.as_bytes());
+        private::put_standard(body, block::SHB_USERAPPL, block::APPLICATION.as_bytes());
         block::end_options(body);
         block::put(out, SECTION_HEADER, body);
         self.interface(LINKTYPE_RAW, "packets", out);
