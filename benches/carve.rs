@@ -167,7 +167,7 @@ fn whole<const THREADS: usize>(bencher: Bencher, fill: Fill) {
     };
     bencher
         .counter(BytesCount::new(space.bytes.len()))
-        .bench(|| scan(&space, &kinds, look, THREADS, &|_| true).map(found));
+        .bench(|| scan(&space, &kinds, look, THREADS, &|_| true, &|_| ()).map(found));
 }
 
 fn found(haul: Haul) -> usize {
@@ -185,7 +185,7 @@ fn pairs(bencher: Bencher, fill: Fill) {
         packets: false,
         phase: None,
     };
-    let haul = scan(&kernel, &kinds, look, 2, &|_| true).expect("nobody stops it");
+    let haul = scan(&kernel, &kinds, look, 2, &|_| true, &|_| ()).expect("nobody stops it");
     let words = Words::new(Pool::new(&kernel, &kinds, haul.records).items());
     let has = |word| words.has(word);
     let space = Flat::new(fill);

@@ -36,9 +36,11 @@ pub enum Step {
     Scan,
     /// Looking for what holds the records that were found.
     Lists,
+    /// Not bytes, but places that look like a record or packet.
+    Candidates,
 }
 
-/// Tells of bytes that were gone over; says whether to go on.
+/// Tells of bytes that were gone over, or of candidates; says whether to go on.
 pub type Progress<'a> = &'a (dyn Fn(Step, u64) -> bool + Sync);
 
 /// What was found.
@@ -140,12 +142,15 @@ pub fn carve_with<R>(
         .any(|extent| extent.virtual_.is_some());
     let threads = settings.threads;
     let scanning = |bytes| progress(Step::Scan, bytes);
+    let finding = |places| {
+        progress(Step::Candidates, places);
+    };
     let look = For {
         records: true,
         packets: of_packets && has_addresses,
         phase: None,
     };
-    let mut haul = scan(image, &kinds, look, threads, &scanning)?;
+    let mut haul = scan(image, &kinds, look, threads, &scanning, &finding)?;
     if has_addresses {
         let found = std::mem::take(&mut haul.records);
         return finish(
@@ -180,7 +185,7 @@ pub fn carve_with<R>(
             packets: true,
             phase,
         };
-        haul.packets = scan(space, &kinds, look, threads, &scanning)?.packets;
+        haul.packets = scan(space, &kinds, look, threads, &scanning, &finding)?.packets;
         seen.extend(haul.packets.mbufs.iter().filter_map(|mbuf| {
             Some(Sighting {
                 offset: mbuf.offset,

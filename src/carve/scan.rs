@@ -128,6 +128,12 @@ pub struct Haul {
     pub packets: tcppcap::Found,
 }
 
+impl Haul {
+    fn candidates(&self) -> usize {
+        self.records.len() + self.packets.mbufs.len()
+    }
+}
+
 /// What to look for.
 #[derive(Clone, Copy, Debug)]
 pub struct For {
@@ -139,21 +145,27 @@ pub struct For {
 
 /// Looks at everything, with as many threads as said; `progress` is called with
 /// the bytes that were done since the call before, and says whether to go on.
-/// `None` if it was told to stop.
+/// `None` if it was told to stop. `finds` is told how many candidates came up.
 pub fn scan(
     space: &dyn AddressSpace,
     kinds: &Kinds,
     look: For,
     threads: usize,
     progress: &(dyn Fn(u64) -> bool + Sync),
+    finds: &(dyn Fn(u64) + Sync),
 ) -> Option<Haul> {
     let hauls = in_shares(space, threads, progress, |windows, haul: &mut Haul| {
         windows.each(LINK, REACH, |window| {
+            let before = haul.candidates();
             if look.records {
                 records(window, kinds, &mut haul.records);
             }
             if look.packets {
                 packets(space, window, look.phase, &mut haul.packets);
+            }
+            match haul.candidates() - before {
+                0 => {}
+                more => finds(more as u64),
             }
         });
     })?;

@@ -367,7 +367,15 @@ impl Carve {
             Some(image.size.saturating_mul(2)),
         ));
         let done = AtomicU64::new(0);
-        let tell = |_: Step, bytes: u64| {
+        let candidates = AtomicU64::new(0);
+        let tell = |step: Step, bytes: u64| {
+            if step == Step::Candidates {
+                let all = candidates.fetch_add(bytes, Ordering::Relaxed) + bytes;
+                if let Ok(mut progress) = progress.try_lock() {
+                    progress.found(all);
+                }
+                return true;
+            }
             let at = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
             // Some images are gone over more often.
             let at = at.min(image.size.saturating_mul(2));

@@ -15,6 +15,7 @@ pub struct Progress {
     begun: Instant,
     size: Option<u64>,
     name: String,
+    found: u64,
     bar: Option<ProgressBar>,
 }
 
@@ -30,6 +31,7 @@ impl Progress {
             begun: Instant::now(),
             size,
             name: crate::output::escape::Escaped(name.as_bytes()).to_string(),
+            found: 0,
             bar: None,
         };
         if common.progress == When::Always {
@@ -53,8 +55,23 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));
         }
-        bar.set_message(self.name.clone());
+        bar.set_message(self.message());
         self.bar = Some(bar);
+    }
+
+    fn message(&self) -> String {
+        match self.found {
+            0 => self.name.clone(),
+            found => format!("{}: {found} candidates", self.name),
+        }
+    }
+
+    /// So many things that are looked for came up so far.
+    pub fn found(&mut self, found: u64) {
+        self.found = found;
+        if let Some(bar) = &self.bar {
+            bar.set_message(self.message());
+        }
     }
 
     /// `position`: stored bytes read so far.
