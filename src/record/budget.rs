@@ -1,9 +1,9 @@
 //! The disk budget: when files take up too much, the oldest finished go.
 
 use super::compress::Compress;
-use super::directory::Directory;
+use super::directory::{Directory, Entry};
 use super::part::{Finished, PART};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -36,14 +36,22 @@ impl Budget {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts what is in the directory already.
-    pub fn count(&self, directory: &Directory) -> io::Result<()> {
+    pub fn is_limited(&self) -> bool {
+        self.limit.is_some()
+    }
+
+    /// Counts what is in the directory already: `entries`.
+    pub fn count(&self, directory: &Directory, entries: &[Entry]) {
         if self.limit.is_none() {
-            return Ok(());
+            return;
         }
+        let parts: HashSet<&str> = entries
+            .iter()
+            .filter_map(|entry| entry.name.to_str()?.strip_suffix(PART))
+            .collect();
         let mut used = 0_u64;
         let mut finished = Vec::new();
-        for entry in directory.list()? {
+        for entry in entries {
             let Some(name) = entry.name.to_str() else {
                 continue;
             };
@@ -52,11 +60,13 @@ impl Budget {
                 continue;
             }
             // A file with both names counts as unfinished, and so only once.
-            if whole.is_none() && directory.are_one(name, &format!("{name}{PART}")) {
+            let is_part = whole.is_some();
+            if !is_part && parts.contains(name) && directory.are_one(name, &format!("{name}{PART}"))
+            {
                 continue;
             }
             used = used.saturating_add(entry.bytes);
-            if whole.is_none() {
+            if !is_part {
                 let (name, bytes) = (name.to_owned(), entry.bytes);
                 finished.push((entry.changed, Finished { name, bytes }));
             }
@@ -68,7 +78,6 @@ impl Budget {
             earlier: finished.len(),
             finished,
         };
-        Ok(())
     }
 
     /// A file grew by this many bytes.

@@ -89,8 +89,10 @@ pub fn collect(
     let settings = &shared.settings;
     let directory = shared.home.directory();
     // Before anything new is written, so that nothing new is among them.
-    let left = recover::unfinished(&directory)?;
-    shared.budget.count(&directory)?;
+    let entries = directory.list()?;
+    let left = recover::unfinished(&entries);
+    shared.budget.count(&directory, &entries);
+    drop(entries);
     shared.enforce_budget();
     let (woken, wake_reader) = UnixStream::pair()?;
     bytes.wake_on(File::from(OwnedFd::from(woken)));
@@ -238,8 +240,13 @@ impl<'a> Watch<'a> {
             Change::Replaced => {
                 self.is_gone = false;
                 log.say("the directory is another one now; new files go there");
-                if let Err(cause) = self.shared.budget.count(&home.directory()) {
-                    log.say(format_args!("cannot count its files: {cause}"));
+                let budget = &self.shared.budget;
+                if budget.is_limited() {
+                    let directory = home.directory();
+                    match directory.list() {
+                        Ok(entries) => budget.count(&directory, &entries),
+                        Err(cause) => log.say(format_args!("cannot count its files: {cause}")),
+                    }
                 }
             }
             Change::Gone(cause) => {

@@ -21,7 +21,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-/// Name of the file that a collector holds locked.
+/// The file that a collector holds by flock(2) for as long as it runs.
 pub const LOCK: &str = ".lock";
 
 /// Mode of a directory that is made here.

@@ -3,7 +3,7 @@
 
 use super::about::About;
 use super::compress::Compress;
-use super::directory::Directory;
+use super::directory::{Directory, Entry};
 use super::part::{Finished, PART, Part};
 use super::shared::Shared;
 use crate::bblog::Message;
@@ -17,15 +17,13 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Names of the unfinished files of a directory.
-pub fn unfinished(directory: &Directory) -> io::Result<Vec<String>> {
-    let entries = directory.list()?;
-    let names = entries.into_iter().filter_map(|entry| {
-        let name = entry.name.into_string().ok()?;
-        let whole = name.strip_suffix(PART)?.to_owned();
-        Compress::of_name(&whole).map(|_| whole)
+/// Names of the unfinished files among those of a directory.
+pub fn unfinished(entries: &[Entry]) -> Vec<String> {
+    let names = entries.iter().filter_map(|entry| {
+        let whole = entry.name.to_str()?.strip_suffix(PART)?;
+        Compress::of_name(whole).map(|_| whole.to_owned())
     });
-    Ok(names.collect())
+    names.collect()
 }
 
 /// Finishes the unfinished files `names`, until `stop` is true.

@@ -49,8 +49,9 @@ pub fn read(
     let mut reader = Reader::new(recognised(bytes, format, shared.formats)?, shared.formats)?;
     let counters = &shared.counters;
     let mut batch = Batch::default();
-    // The message under way: its number, its next piece, its lane.
-    let (mut number, mut part, mut lane) = (0_u64, 0_u32, 0_usize);
+    // The message under way: its number, its next piece, its group and lane.
+    let (mut number, mut part) = (0_u64, 0_u32);
+    let (mut group, mut lane) = (0_u64, 0_usize);
     let mut begun = false;
     let mut dropped = None;
     while reader.next_batch(&mut batch)? {
@@ -64,7 +65,9 @@ pub fn read(
             if message.first {
                 counters.messages.add(1);
                 (number, part, begun) = (number + 1, 0, false);
-                lane = lane_of(&message, shared);
+                group = group_of(&message, shared.settings.split);
+                // Less than the number of writers.
+                lane = (group % shared.settings.writers.max(1) as u64) as usize;
             }
             counters.bytes.add(size(&message) as u64);
             let mut picked = Picked::default();
@@ -95,6 +98,7 @@ pub fn read(
                 picked,
                 message: number,
                 part,
+                group,
             };
             part += 1;
             queue.give(lane, piece, |old| drop_piece(&old, shared, &mut dropped));
@@ -126,15 +130,13 @@ fn size(message: &Message<'_>) -> usize {
     header + message.records.len()
 }
 
-/// The lane of a message: the same for all that go into one file.
-fn lane_of(message: &Message<'_>, shared: &Shared) -> usize {
+/// A number for all that may go into one file: of the log ID where that makes a
+/// group, else of the connection, whose order is to hold.
+fn group_of(message: &Message<'_>, split: Split) -> u64 {
     let mut hasher = DefaultHasher::new();
-    let id = message.header.log_id();
-    match (shared.settings.split, id) {
+    match (split, message.header.log_id()) {
         (Split::LogId, Some(id)) => id.hash(&mut hasher),
         _ => Picker::connection(message).hash(&mut hasher),
     }
-    let lanes = shared.settings.writers.max(1) as u64;
-    // Less than the number of writers.
-    (hasher.finish() % lanes) as usize
+    hasher.finish()
 }

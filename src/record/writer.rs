@@ -9,10 +9,9 @@ use crate::bblog::Message;
 use crate::input::Parcel;
 use crate::output::files::stem;
 use crate::output::pcapng::encode::Encoder;
-use crate::select::{Picked, Picker, Split};
+use crate::select::{Picked, Split};
 use nix::sys::resource::{Resource, getrlimit};
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -26,6 +25,8 @@ pub struct Piece {
     pub message: u64,
     /// Running number of the piece in it.
     pub part: u32,
+    /// The same for all that may go into one file.
+    pub group: u64,
 }
 
 impl Weight for Piece {
@@ -58,9 +59,10 @@ const MAX_NEXT: usize = 16 * 1024;
 const MAX_UNFINISHED: usize = 64 * 1024;
 const TICK: Duration = Duration::from_millis(500);
 
-/// The stem of a group's files, and what else tells it from others: the
-/// number of the message, or the hash of the connection.
-type Key = (String, Option<u64>);
+/// The stem of a group's files, and what else tells it from others, as the
+/// local address is not in the stem: the number of the message, or
+/// [`Piece::group`].
+type Key = (String, u64);
 
 /// Writes one lane.
 pub struct Writer<'a> {
@@ -200,14 +202,8 @@ impl<'a> Writer<'a> {
     fn begin(&mut self, piece: &Piece, message: &Message<'_>) {
         let split = self.shared.settings.split;
         let number = match split {
-            Split::Message => Some(piece.message),
-            Split::LogId if message.header.log_id().is_some() => None,
-            // The local address is not in the stem.
-            Split::LogId | Split::Connection => {
-                let mut hasher = DefaultHasher::new();
-                Picker::connection(message).hash(&mut hasher);
-                Some(hasher.finish())
-            }
+            Split::Message => piece.message,
+            Split::LogId | Split::Connection => piece.group,
         };
         self.encoder.set_dumptime(self.shared.now());
         self.current = Some(Current {

@@ -2,6 +2,7 @@
 //! many, and does nobody else do so?
 
 use super::Finding;
+use crate::record::directory::LOCK;
 use crate::record::privileges::{DirectoryError, Identity, check_directory};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
@@ -13,9 +14,6 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 const SUBJECT: &str = "directory";
-
-/// The file that a collector holds by flock(2) for as long as it runs.
-const LOCK: &str = ".lock";
 
 /// Less free space than this, bytes, is soon full.
 const LITTLE: u64 = 1 << 30;
