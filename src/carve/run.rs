@@ -151,75 +151,52 @@ pub fn carve_with<R>(
         phase: None,
     };
     let mut haul = scan(image, &kinds, look, threads, &scanning, &finding)?;
-    if has_addresses {
-        let found = std::mem::take(&mut haul.records);
-        return finish(
-            image,
-            &kinds,
-            found,
-            haul.packets,
-            kernels,
-            kernel,
-            settings,
-            progress,
-            false,
-            then,
-        );
+    let mut learned = None;
+    if !has_addresses {
+        // Records tell the addresses of the image, and with them where mbufs begin;
+        // without records the mbufs themselves must tell.
+        let mut seen = sightings(&haul.records);
+        let only_records = Learned::new(image, seen.clone());
+        let phase = match &only_records {
+            None if of_packets => phase::find(image, threads, &scanning)?,
+            _ => None,
+        };
+        if of_packets && (only_records.is_some() || phase.is_some()) {
+            let space: &dyn AddressSpace = match &only_records {
+                Some(learned) => learned,
+                None => image,
+            };
+            let look = For {
+                records: false,
+                packets: true,
+                phase,
+            };
+            haul.packets = scan(space, &kinds, look, threads, &scanning, &finding)?.packets;
+            seen.extend(haul.packets.mbufs.iter().filter_map(|mbuf| {
+                Some(Sighting {
+                    offset: mbuf.offset,
+                    address: tcppcap::implied_address(mbuf)?,
+                })
+            }));
+        }
+        learned = Learned::new(image, seen);
     }
-
-    // Records tell the addresses of the image, and with them where mbufs begin;
-    // without records the mbufs themselves must tell.
-    let mut seen = sightings(&haul.records);
-    let only_records = Learned::new(image, seen.clone());
-    let phase = match &only_records {
-        None if of_packets => phase::find(image, threads, &scanning)?,
-        _ => None,
+    let space: &dyn AddressSpace = match &learned {
+        Some(learned) => learned,
+        None => image,
     };
-    if of_packets && (only_records.is_some() || phase.is_some()) {
-        let space: &dyn AddressSpace = match &only_records {
-            Some(learned) => learned,
-            None => image,
-        };
-        let look = For {
-            records: false,
-            packets: true,
-            phase,
-        };
-        haul.packets = scan(space, &kinds, look, threads, &scanning, &finding)?.packets;
-        seen.extend(haul.packets.mbufs.iter().filter_map(|mbuf| {
-            Some(Sighting {
-                offset: mbuf.offset,
-                address: tcppcap::implied_address(mbuf)?,
-            })
-        }));
-    }
-    let records = std::mem::take(&mut haul.records);
-    match Learned::new(image, seen) {
-        Some(space) => finish(
-            &space,
-            &kinds,
-            records,
-            haul.packets,
-            kernels,
-            kernel,
-            settings,
-            progress,
-            true,
-            then,
-        ),
-        None => finish(
-            image,
-            &kinds,
-            records,
-            haul.packets,
-            kernels,
-            kernel,
-            settings,
-            progress,
-            false,
-            then,
-        ),
-    }
+    finish(
+        space,
+        &kinds,
+        haul.records,
+        haul.packets,
+        kernels,
+        kernel,
+        settings,
+        progress,
+        learned.is_some(),
+        then,
+    )
 }
 
 #[expect(clippy::too_many_arguments, reason = "the second half of `carve`")]

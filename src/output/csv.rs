@@ -298,7 +298,8 @@ fn text(out: &mut Vec<u8>, bytes: &[u8]) {
     readable(out, bytes);
 }
 
-fn readable(out: &mut Vec<u8>, bytes: &[u8]) {
+/// Appends bytes of others as text that can be read, in quotes if it needs them.
+pub(crate) fn readable(out: &mut Vec<u8>, bytes: &[u8]) {
     // Nearly all names are harmless as they are.
     if bytes
         .iter()

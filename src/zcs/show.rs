@@ -4,6 +4,7 @@ use super::cells::{self, put_mac};
 use super::read::End;
 use super::{Checks, Decided, Found, PortOrder, Row, Sink};
 use crate::meaning::units;
+use crate::output::csv;
 use crate::output::escape::Escaped;
 use crate::output::json_text;
 use crate::output::words::{hex, number};
@@ -83,13 +84,7 @@ impl<W: Write> Sink for ShowSink<W> {
                 );
             }
             Form::Json => json_text::string(&mut self.source, name),
-            Form::Csv => {
-                let mut field = csv::Writer::from_writer(&mut self.source);
-                field.write_record([Escaped(name.as_bytes()).to_string()])?;
-                field.flush()?;
-                drop(field);
-                self.source.pop();
-            }
+            Form::Csv => csv::readable(&mut self.source, name.as_bytes()),
         }
         Ok(())
     }

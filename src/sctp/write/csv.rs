@@ -4,7 +4,7 @@
 use super::{Form, KIND, MASKED, words};
 use crate::meaning::units::number;
 use crate::output::clock::Clock;
-use crate::output::escape::Escaped;
+use crate::output::csv::readable;
 use crate::sctp::association::Membership;
 use crate::sctp::event::Event;
 use crate::sctp::field::{Address, Field, Show};
@@ -54,22 +54,10 @@ fn optional(out: &mut Vec<u8>, value: Option<impl itoa::Integer>) {
     out.push(b',');
 }
 
-/// Appends bytes of others, in quotes where CSV wants them.
-fn quoted(out: &mut Vec<u8>, bytes: &[u8]) {
-    let text = Escaped(bytes).to_string();
-    if text.bytes().any(|b| matches!(b, b',' | b'"')) {
-        out.push(b'"');
-        out.extend_from_slice(text.replace('"', "\"\"").as_bytes());
-        out.push(b'"');
-    } else {
-        out.extend_from_slice(text.as_bytes());
-    }
-}
-
 impl Form for Csv {
     fn source(&mut self, name: &str, out: &mut Vec<u8>) {
         self.source.clear();
-        quoted(&mut self.source, name.as_bytes());
+        readable(&mut self.source, name.as_bytes());
         if std::mem::replace(&mut self.is_headed, true) {
             return;
         }
@@ -100,7 +88,7 @@ impl Form for Csv {
         optional(out, event.timestamp_ns);
         optional(out, event.cpu);
         optional(out, event.pid);
-        quoted(out, event.role.as_bytes());
+        readable(out, event.role.as_bytes());
         let (module, function) = (&probe.module, &probe.function);
         let _ = write!(
             out,
@@ -164,7 +152,7 @@ impl Form for Csv {
         optional(out, member.lasted_ns.map(|ns| ns / 1000));
         self.sentence.clear();
         words::says(&mut self.sentence, event, member);
-        quoted(out, &self.sentence);
+        readable(out, &self.sentence);
         out.push(b'\n');
     }
 
@@ -174,7 +162,7 @@ impl Form for Csv {
         let columns = HEAD.split(',').count() - 3 + columns().count() + Address::ALL.len();
         let empty = columns + TAIL.split(',').count() - 1;
         out.resize(out.len() + empty + 1, b',');
-        quoted(out, lost.what.as_bytes());
+        readable(out, lost.what.as_bytes());
         out.push(b'\n');
     }
 }
