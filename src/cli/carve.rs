@@ -2,6 +2,7 @@
 
 use super::Status;
 use super::args::{self, Common, Meaning, Selection};
+use super::drive::stop_on_signals;
 use super::progress::Progress;
 use super::say::say;
 use crate::bblog::Life;
@@ -192,12 +193,7 @@ impl Carve {
     pub fn run(&self, common: &Common) -> anyhow::Result<Status> {
         let formats = common.load_formats()?;
         let select = self.selection.select(formats)?;
-        let stop = Arc::new(AtomicBool::new(false));
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            // The second signal ends the process at once.
-            signal_hook::flag::register_conditional_default(signal, Arc::clone(&stop))?;
-            signal_hook::flag::register(signal, Arc::clone(&stop))?;
-        }
+        let stop = stop_on_signals()?;
         let kernel = self.kernel_file()?;
         let (images, failed) = self.open(&stop)?;
         if let Some(kernel) = &kernel {

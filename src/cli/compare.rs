@@ -3,9 +3,8 @@
 
 use super::Status;
 use super::args::{self, Common, Inputs, Meaning};
-use super::drive::{Consumer, Drive, Relative, Source};
-use super::progress::Progress;
-use super::relative::{refuse, zcs_log};
+use super::drive::{Consumer, Drive, Relative, Source, refuse};
+use super::relative::{Reports, zcs_log};
 use super::say::say;
 use crate::compare::capture::Capture;
 use crate::compare::comparison::Comparison;
@@ -15,9 +14,8 @@ use crate::compare::report::{self, Form, Shown};
 use crate::compare::wire::Wire;
 use crate::format::Formats;
 use crate::input::detect::Compression;
-use crate::input::{self, Bytes, Damage, InputFormat, Opened};
+use crate::input::{self, Bytes, InputFormat, Opened};
 use crate::output::Job;
-use crate::output::escape::Escaped;
 use crate::output::files::Output;
 use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
@@ -60,9 +58,6 @@ enum FormArg {
     Json,
 }
 
-/// Damaged places that are named without `--verbose`.
-const MOST_LINES: u64 = 100;
-
 /// Segments that JSON names by default.
 const LISTED: usize = 1000;
 
@@ -79,11 +74,8 @@ impl Compare {
                 return Err(anyhow!("--capture {} is given twice", capture.display()));
             }
         }
-        let stop = Arc::new(AtomicBool::new(false));
         let mut drive = Drive::new(common, &self.inputs, formats, &self.meaning.stacks())?;
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            signal_hook::flag::register(signal, Arc::clone(&stop))?;
-        }
+        let stop = drive.stop();
         let mut collecting = Collecting {
             log: Log::default(),
             common,
@@ -169,45 +161,32 @@ fn read_capture(
     let mut bytes = Bytes::open(path)?;
     bytes.stop_on(Arc::clone(stop));
     let (name, size) = (bytes.name.clone(), bytes.size);
-    let mut progress = Progress::new(common, &name, size);
+    let mut reports = Reports::new(common, &name, size);
     // Only what is around it is recognised here; the reader of captures looks
     // at the rest itself.
     let opened = input::recognised(bytes, Some(InputFormat::Pcapng), formats)?;
     let position = opened.position();
     let compression = opened.compression;
-    let mut count = 0;
-    let mut damaged = |damage: &Damage| {
-        count += 1;
-        if !common.quiet && (count <= MOST_LINES || common.verbose > 0) {
-            say(Escaped(format!("{name}: {damage}").as_bytes()));
-        }
-    };
-    opened.damage().into_iter().for_each(&mut damaged);
+    opened
+        .damage()
+        .into_iter()
+        .for_each(|damage| reports.add(damage));
     let mut capture = Capture::open(&name, opened.into_read())?;
     wire.read(&mut capture, |packet| {
         if packet.number.is_multiple_of(4096) {
-            progress.at(position.load(Ordering::Relaxed));
+            reports.progress.at(position.load(Ordering::Relaxed));
         }
     })?;
-    drop(progress);
     anyhow::ensure!(
         !stop.load(Ordering::Relaxed),
         "interrupted; nothing unfinished is left behind"
     );
-    capture.damage.iter().for_each(&mut damaged);
+    capture.damage.iter().for_each(|damage| reports.add(damage));
     if let Some(seen) = wire.captures.last_mut() {
-        seen.compression = compression.map(|kind| compression_name(kind).to_owned());
-        seen.damaged = count;
+        seen.compression = compression.map(|kind| kind.name().to_owned());
+        seen.damaged = reports.damaged;
     }
-    Ok(count)
-}
-
-fn compression_name(kind: Compression) -> &'static str {
-    match kind {
-        Compression::Gzip => "gzip",
-        Compression::Xz => "xz",
-        Compression::Zstd => "zstd",
-    }
+    Ok(reports.damaged)
 }
 
 /// Takes the segments out of records, and the flows out of a sniffer's log.
@@ -218,7 +197,7 @@ struct Collecting<'a> {
 
 impl Consumer for Collecting<'_> {
     fn source(&mut self, source: &Source<'_>) -> anyhow::Result<()> {
-        let compression = source.compression.map(compression_name);
+        let compression = source.compression.map(Compression::name);
         self.log.source(Input {
             name: source.name.to_owned(),
             format: source.format.name().to_owned(),
@@ -247,7 +226,7 @@ impl Consumer for Collecting<'_> {
         if input.format != InputFormat::Zcs {
             return refuse(input);
         }
-        let compression = input.compression.map(compression_name);
+        let compression = input.compression.map(Compression::name);
         let sniffed = self.log.sniffed.get_or_insert_default();
         let (found, damaged) = zcs_log(input, self.common, inputs, sniffed)?;
         if let Some(log) = sniffed.logs.last_mut() {

@@ -36,9 +36,25 @@ pub trait Consumer {
     /// An input without records: what DTrace or the zero-copy sniffer printed.
     /// Commands that have nothing to do with those refuse it.
     fn relative(&mut self, input: Opened, _: &Inputs) -> anyhow::Result<Relative> {
-        let (name, format) = (input.name, input.format);
-        Err(InputError::NoRecords { name, format }.into())
+        refuse(input)
     }
+}
+
+/// Says that the command does not read this kind of input.
+pub fn refuse(input: Opened) -> anyhow::Result<Relative> {
+    let (name, format) = (input.name, input.format);
+    Err(InputError::NoRecords { name, format }.into())
+}
+
+/// Becomes true at the first SIGINT or SIGTERM; the second ends the process at
+/// once.
+pub fn stop_on_signals() -> io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_default(signal, Arc::clone(&stop))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
 }
 
 /// What came of an input without records.
@@ -94,12 +110,7 @@ impl<'a> Drive<'a> {
         stacks: &StackNames,
     ) -> anyhow::Result<Drive<'a>> {
         let select = inputs.selection.select(formats)?;
-        let stop = Arc::new(AtomicBool::new(false));
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            // The second signal ends the process at once.
-            signal_hook::flag::register_conditional_default(signal, Arc::clone(&stop))?;
-            signal_hook::flag::register(signal, Arc::clone(&stop))?;
-        }
+        let stop = stop_on_signals()?;
         Ok(Drive {
             common,
             inputs,
@@ -121,6 +132,11 @@ impl<'a> Drive<'a> {
     /// Takes no end of a file for its last.
     pub fn follow(&mut self) {
         self.follows = true;
+    }
+
+    /// True once a signal asked to stop.
+    pub fn stop(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stop)
     }
 
     /// Threads that may encode besides the one that reads and writes; 0: do

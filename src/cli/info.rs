@@ -67,11 +67,7 @@ impl Consumer for Summing<'_> {
     fn source(&mut self, source: &Source<'_>) -> anyhow::Result<()> {
         self.has_records = true;
         self.sink.source(source.name);
-        let compression = source.compression.map(|kind| match kind {
-            Compression::Gzip => "gzip",
-            Compression::Xz => "xz",
-            Compression::Zstd => "zstd",
-        });
+        let compression = source.compression.map(Compression::name);
         self.sink.input(source.format.name(), compression);
         Ok(())
     }

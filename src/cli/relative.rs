@@ -2,10 +2,10 @@
 //! command gives them to what reads their format.
 
 use super::args::{Common, Inputs, Selection};
-use super::drive::{MOST_LINES, Relative};
+use super::drive::{MOST_LINES, Relative, refuse};
 use super::progress::Progress;
 use super::say::say;
-use crate::input::{InputError, InputFormat, Opened};
+use crate::input::{InputFormat, Opened};
 use crate::output::escape::Escaped;
 use crate::sctp::write::Form;
 use crate::sctp::write::summary::{Summary, SummaryForm, Totals};
@@ -228,12 +228,7 @@ pub(super) fn zcs_log(
 ) -> anyhow::Result<(zcs::Found, u64)> {
     // No entry is an event, whatever its name.
     let select = inputs.selection.criteria().select(&|_| vec![0])?;
-    let mut reports = Reports {
-        common,
-        progress: Progress::new(common, &input.name, input.size),
-        name: input.name.clone(),
-        damaged: 0,
-    };
+    let mut reports = Reports::new(common, &input.name, input.size);
     let late = input.damage().map(ToString::to_string);
     let name = input.name.clone();
     let asked = zcs::Asked {
@@ -252,11 +247,6 @@ pub(super) fn zcs_log(
         zcs::Failed::Output(e) => e.into(),
     })?;
     Ok((found, reports.damaged))
-}
-
-pub(super) fn refuse(input: Opened) -> anyhow::Result<Relative> {
-    let (name, format) = (input.name, input.format);
-    Err(InputError::NoRecords { name, format }.into())
 }
 
 fn wanted(input: &Opened, selection: &Selection, common: &Common) -> anyhow::Result<Wanted> {
@@ -284,12 +274,7 @@ fn sctp_trace(
     common: &Common,
     take: &mut impl FnMut(Step<'_>) -> io::Result<()>,
 ) -> anyhow::Result<u64> {
-    let mut reports = Reports {
-        common,
-        progress: Progress::new(common, &input.name, input.size),
-        name: input.name.clone(),
-        damaged: 0,
-    };
+    let mut reports = Reports::new(common, &input.name, input.size);
     let late = input.damage().map(ToString::to_string);
     let (live, position) = (input.live, input.position());
     let mut trace = Trace::new(input.into_read());
@@ -323,19 +308,29 @@ fn sctp_trace(
 }
 
 /// Says damage, the first places one by one.
-struct Reports<'a> {
+pub(super) struct Reports<'a> {
     common: &'a Common,
-    progress: Progress,
+    pub progress: Progress,
     name: String,
-    damaged: u64,
+    pub damaged: u64,
 }
 
-impl Reports<'_> {
+impl<'a> Reports<'a> {
+    /// About an input of so many stored bytes, where that is known.
+    pub fn new(common: &'a Common, name: &str, size: Option<u64>) -> Reports<'a> {
+        Reports {
+            common,
+            progress: Progress::new(common, name, size),
+            name: name.to_owned(),
+            damaged: 0,
+        }
+    }
+
     fn is_said(&self) -> bool {
         !self.common.quiet && (self.damaged <= MOST_LINES || self.common.verbose > 0)
     }
 
-    fn add(&mut self, what: &dyn Display) {
+    pub fn add(&mut self, what: &dyn Display) {
         self.damaged += 1;
         if self.is_said() {
             let line = format!("{}: {what}", self.name);

@@ -87,6 +87,16 @@ pub enum Compression {
     Zstd,
 }
 
+impl Compression {
+    pub fn name(self) -> &'static str {
+        match self {
+            Compression::Gzip => "gzip",
+            Compression::Xz => "xz",
+            Compression::Zstd => "zstd",
+        }
+    }
+}
+
 /// The compression that `head` begins with.
 pub fn compression(head: &[u8]) -> Option<Compression> {
     if head.starts_with(&[0x1f, 0x8b, 0x08]) {
