@@ -1,5 +1,7 @@
 //! Axes: where ticks stand, and what they say.
 
+use std::fmt::Write as _;
+
 /// A range of values on a range of pixels.
 #[derive(Clone, Copy, Debug)]
 pub struct Axis {
@@ -38,6 +40,20 @@ impl Axis {
         }
         (ticks, step)
     }
+
+    /// Draws about `count` lines from `top` to `bottom`, with their seconds below.
+    pub fn draw_seconds(&self, out: &mut String, count: f64, top: f64, bottom: f64) {
+        let (ticks, step) = self.ticks(count);
+        for tick in ticks {
+            let at = self.at(tick);
+            let _ = writeln!(
+                out,
+                r#"<path class="g" d="M{at:.1} {top:.1}V{bottom:.1}"/><text class="s m" x="{at:.1}" y="{:.1}">{}</text>"#,
+                bottom + 14.0,
+                seconds(tick, step)
+            );
+        }
+    }
 }
 
 /// The next of 1, 2, 5, 10, 20…
@@ -57,7 +73,7 @@ fn round(step: f64) -> f64 {
 }
 
 /// Seconds; `step` says how many decimals are needed.
-pub fn seconds(value: f64, step: f64) -> String {
+fn seconds(value: f64, step: f64) -> String {
     let decimals = (-step.log10().floor()).clamp(0.0, 9.0) as usize;
     format!("{value:.decimals$}")
 }

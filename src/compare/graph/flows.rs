@@ -5,7 +5,7 @@
 //! time, and two bars tell what is matched and what one of them misses: how
 //! many packets, for which ones they are is not known.
 
-use super::axis::{Axis, seconds};
+use super::axis::Axis;
 use super::marks::Kind;
 use super::{MOST_PANELS, WIDTH, names, plain};
 use crate::compare::comparison::Comparison;
@@ -199,16 +199,7 @@ fn curve(out: &mut String, flow: &FlowCompared<'_>, packets: &Axis, top: f64, bo
             drawn = (x, y);
         }
     }
-    let (ticks, step) = time.ticks(8.0);
-    for tick in ticks {
-        let at = time.at(tick);
-        let _ = writeln!(
-            out,
-            r#"<path class="g" d="M{at:.1} {top:.1}V{bottom:.1}"/><text class="s m" x="{at:.1}" y="{:.1}">{}</text>"#,
-            bottom + 14.0,
-            seconds(tick, step)
-        );
-    }
+    time.draw_seconds(out, 8.0, top, bottom);
     let _ = writeln!(out, r#"<path class="a" d="{line}H{RIGHT}"/>"#);
     let _ = writeln!(
         out,

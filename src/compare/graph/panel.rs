@@ -2,7 +2,7 @@
 //! acknowledged of them, and a lane for each recorder that shows what it has
 //! and what it missed.
 
-use super::axis::{Axis, bytes, seconds};
+use super::axis::{Axis, bytes};
 use super::marks::{Kind, Marks};
 use super::{WIDTH, plain};
 use crate::bblog::tcp::{ACK, FIN, SYN};
@@ -72,18 +72,9 @@ pub fn draw(
             );
         }
         plot(out, &items, direction, top, &x);
-        let (ticks, step) = time.ticks(10.0);
         let bottom = top + PLOT;
         let foot = bottom + 2.0 * LANE;
-        for tick in ticks {
-            let at = time.at(tick);
-            let _ = writeln!(
-                out,
-                r#"<path class="g" d="M{at:.1} {top:.1}V{foot:.1}"/><text class="s m" x="{at:.1}" y="{:.1}">{}</text>"#,
-                foot + 14.0,
-                seconds(tick, step)
-            );
-        }
+        time.draw_seconds(out, 10.0, top, foot);
         let _ = writeln!(
             out,
             r#"<rect class="a" x="{LEFT}" y="{top:.1}" width="{:.1}" height="{PLOT}"/><text class="s r" x="{RIGHT}" y="{:.1}">seconds from the first segment</text>"#,
